@@ -1,0 +1,1 @@
+"""Sources of images → packed uint8 arrays → batches, augmented on the device."""
