@@ -1,0 +1,125 @@
+"""Arrays in, Plotly figures out. No Streamlit; no colours of text or background, which are the page's theme's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from alexnet_explorer.inspection.predict import Prediction
+
+# Okabe and Ito's palette, which colour-blind visitors can tell apart; without black, which a dark page swallows,
+# and with yellow last, which a light one nearly does.
+RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+BASELINE_COLOUR = "#8C8C8C"
+_GRID = "rgba(128, 128, 128, 0.25)"
+_FAINT = 0.3
+
+
+def colour_of(position: int) -> str:
+    """The colour of the run at `position` in a list; they repeat after seven. The baseline's is `BASELINE_COLOUR`."""
+    return RUN_COLOURS[position % len(RUN_COLOURS)]
+
+
+@dataclass(frozen=True)
+class RunCurve:
+    """One line of a chart: a name for the legend, x and y of the same length, y may have NaN."""
+
+    name: str
+    colour: str
+    x: Sequence[float]
+    y: Sequence[float]
+    dash: str = "solid"  # Plotly's: solid, dash, dot, …
+
+
+def curves(
+    runs: Sequence[RunCurve], y_title: str, x_title: str, log_y: bool = False, smoothing: float = 0.0
+) -> go.Figure:
+    """Curves over one another. With `smoothing` above 0: the raw line faint, `smooth`'s above it."""
+    figure = _figure(x_title, y_title)
+    for run in runs:
+        line = {"color": run.colour, "dash": run.dash, "width": 2}
+        group = {"name": run.name, "legendgroup": run.name, "mode": "lines", "line": line}
+        if smoothing:
+            x, y = thin(run.x, run.y)
+            figure.add_scatter(x=x, y=y, opacity=_FAINT, showlegend=False, hoverinfo="skip", **group)
+        x, y = thin(run.x, smooth(run.y, smoothing))
+        figure.add_scatter(x=x, y=y, **group)
+    figure.update_layout(hovermode="x unified", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    if log_y:
+        figure.update_yaxes(type="log")
+    return figure
+
+
+def smooth(values: ArrayLike, weight: float) -> NDArray[np.float64]:
+    """TensorBoard's smoothing: an exponential moving average, its bias towards a start at 0 divided out.
+
+    `weight` is from 0 (no change) to below 1. A value that is not finite stays as it is, and out of the average.
+    """
+    raw = np.asarray(values, dtype=np.float64)
+    result = raw.copy()
+    average = total = 0.0
+    for position in np.flatnonzero(np.isfinite(raw)):
+        average = weight * average + (1 - weight) * raw[position]
+        total = weight * total + (1 - weight)
+        result[position] = average / total
+    return result
+
+
+def thin(x: ArrayLike, y: ArrayLike, points: int = 1000) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A long line in about `points` points: the lowest and the highest of each stretch, so that no spike is lost.
+
+    A shorter line stays as it is. A stretch with NaN keeps that, and so the gap.
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if len(x) <= points:
+        return x, y
+    stretches = np.array_split(np.arange(len(x)), points // 2)
+    kept = {int(stretch[pick(y[stretch])]) for stretch in stretches for pick in (np.argmin, np.argmax)}
+    chosen = sorted(kept | {0, len(x) - 1})
+    return x[chosen], y[chosen]
+
+
+def prediction_bars(predictions: Sequence[Prediction], colour: str = RUN_COLOURS[0]) -> go.Figure:
+    """Horizontal bars, the first prediction on top, with percent."""
+    figure = _figure("probability", "")
+    shares = [prediction.probability for prediction in predictions]
+    # Bars stand at numbers, not at labels: ImageNet has two classes called 'crane', whose bars would be stacked.
+    places = list(range(len(predictions)))
+    figure.add_bar(
+        x=shares, y=places, orientation="h", marker_color=colour, textposition="auto",
+        text=[f"{share:.1%}" for share in shares],
+        hovertext=[f"{prediction.label}: {prediction.probability:.2%}" for prediction in predictions],
+        hoverinfo="text",
+    )  # fmt: skip
+    figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    figure.update_yaxes(
+        autorange="reversed", tickvals=places, ticktext=[prediction.label for prediction in predictions], showgrid=False
+    )
+    figure.update_layout(height=80 + 36 * len(predictions), showlegend=False)
+    return figure
+
+
+def histogram(values: ArrayLike, x_title: str, colour: str = RUN_COLOURS[0], bins: int = 60) -> go.Figure:
+    """How often each value occurs, counted here rather than in the browser; values that are not finite are left out."""
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    counts, edges = np.histogram(flat[np.isfinite(flat)], bins)
+    figure = _figure(x_title, "count")
+    figure.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=counts, width=np.diff(edges), marker_color=colour)
+    figure.update_layout(bargap=0, showlegend=False)
+    return figure
+
+
+def _figure(x_title: str, y_title: str) -> go.Figure:
+    """An empty chart that fits a light and a dark page."""
+    figure = go.Figure()
+    clear = "rgba(0, 0, 0, 0)"
+    figure.update_layout(paper_bgcolor=clear, plot_bgcolor=clear, margin={"l": 10, "r": 10, "t": 30, "b": 10})
+    for axis, title in ((figure.update_xaxes, x_title), (figure.update_yaxes, y_title)):
+        axis(title=title, gridcolor=_GRID, zerolinecolor=_GRID, automargin=True)
+    return figure

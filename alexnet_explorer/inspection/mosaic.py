@@ -1,0 +1,143 @@
+"""From arrays to pictures: colours, mosaics of maps and kernels, maps laid over a photograph.
+
+Signed values are drawn in 'diverging', blue for negative and red for positive, white at zero; magnitudes in
+'viridis' or 'magma', which grow lighter evenly. All three read the same to colour-blind visitors.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Colormap = Literal["viridis", "magma", "diverging", "grey"]
+RGB = NDArray[np.uint8]
+
+# Evenly spaced points of the published tables: Smith and van der Walt's viridis and magma, ColorBrewer's RdBu.
+_ANCHORS: dict[Colormap, str] = {
+    "viridis": "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725",
+    "magma": "000004 180f3d 440f76 721f81 9e2f7f cd4071 f1605d fd9668 feca8d fcfdbf",
+    "diverging": "053061 2166ac 4393c3 92c5de d1e5f0 f7f7f7 fddbc7 f4a582 d6604d b2182b 67001f",
+    "grey": "000000 ffffff",
+}
+# A grey that is in no coloured table: a diverged network's NaN shows.
+_NO_NUMBER = np.array([128, 128, 128], dtype=np.uint8)
+
+
+def colour_table(colormap: Colormap) -> RGB:
+    """The 256 colours of a map, from its lowest value to its highest: (256, 3)."""
+    anchors = np.array([list(bytes.fromhex(colour)) for colour in _ANCHORS[colormap].split()], dtype=np.float64)
+    place = np.linspace(0, 1, 256)
+    points = np.linspace(0, 1, len(anchors))
+    return np.stack([np.interp(place, points, channel) for channel in anchors.T], axis=1).round().astype(np.uint8)
+
+
+def limits(values: NDArray[np.floating | np.uint8], colormap: Colormap = "viridis") -> tuple[float, float]:
+    """The values that get the first and the last colour: to state under a picture, or to share between several.
+
+    Diverging: the largest |value| on either side of zero; else the smallest and the largest value.
+    Values that are not finite do not count.
+    """
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 0.0
+    if colormap == "diverging":
+        largest = float(np.abs(finite).max())
+        return -largest, largest
+    return float(finite.min()), float(finite.max())
+
+
+def colourise(
+    values: NDArray[np.floating | np.uint8],
+    colormap: Colormap = "viridis",
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> RGB:
+    """Values of any shape in colour: (…,) → (…, 3). Beyond `vmin` and `vmax`, by default `limits`, the ends' colours.
+
+    Where all values are equal they get the middle of a diverging map (so zero is white), the first colour of
+    another. What is not a number is grey.
+    """
+    low, high = limits(values, colormap)
+    low, high = low if vmin is None else vmin, high if vmax is None else vmax
+    middle = 0.5 if colormap == "diverging" else 0.0
+    share = (values - low) / (high - low) if high > low else np.full(values.shape, middle)
+    known = ~np.isnan(values)
+    index = np.rint(np.clip(np.where(known, share, 0), 0, 1) * 255).astype(np.uint8)
+    return np.where(known[..., None], colour_table(colormap)[index], _NO_NUMBER)
+
+
+def mosaic(
+    tiles: NDArray[np.floating | np.uint8],
+    columns: int | None = None,
+    gap: int = 1,
+    zoom: int = 1,
+    colormap: Colormap = "viridis",
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> RGB:
+    """Many small maps as one picture, row by row: (N, h, w) or (N, h, w, 3) → (H, W, 3).
+
+    Maps are coloured with one scale for all (`colourise`); tiles with three channels are RGB already, uint8 or
+    0–1. A pixel becomes a block of `zoom`×`zoom`; tiles are `gap` pixels of the result apart, and as many in a
+    row as make the mosaic square, or `columns`.
+    """
+    pictures = colourise(tiles, colormap, vmin, vmax) if tiles.ndim == 3 else _as_bytes(tiles)
+    pictures = pictures.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    count, height, width, _ = pictures.shape
+    columns = min(columns or math.ceil(math.sqrt(count)), count)
+    rows = math.ceil(count / columns)
+    # White is the middle of the diverging map, so that its tiles are told apart by black.
+    background = 0 if colormap == "diverging" and tiles.ndim == 3 else 255
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, 3)
+    result = np.full(shape, background, dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = number // columns * (height + gap), number % columns * (width + gap)
+        result[top : top + height, left : left + width] = picture
+    return result
+
+
+def _as_bytes(pictures: NDArray[np.floating | np.uint8]) -> RGB:
+    if pictures.dtype == np.uint8:
+        return pictures.astype(np.uint8)
+    shares = np.nan_to_num(np.clip(pictures, 0, 1), nan=0.5)
+    return np.asarray(np.rint(shares * 255), dtype=np.uint8)
+
+
+def heat_limit(heat: NDArray[np.floating]) -> float:
+    """The |value| that `overlay` draws in full strength: the 99th percentile, or one pixel would leave the rest dark.
+
+    Where fewer than one value in a hundred is not zero it is the largest |value|; values that are not finite do
+    not count.
+    """
+    magnitudes = np.abs(heat[np.isfinite(heat)])
+    return float(np.percentile(magnitudes, 99) or magnitudes.max()) if magnitudes.size else 0.0
+
+
+def overlay(
+    picture: RGB, heat: NDArray[np.floating], signed: bool, alpha: float = 0.6, limit: float | None = None
+) -> RGB:
+    """An attribution map laid over its picture in grey: (H, W, 3) uint8 and (h, w) → (H, W, 3).
+
+    The map is resized bilinearly and makes up a share of `alpha` of the result. A signed map is diverging from
+    −`limit` (blue, against the class) to `limit` (red, for it), another one magma from 0 to `limit`;
+    by default `heat_limit`.
+    """
+    limit = heat_limit(heat) if limit is None else limit
+    resized = Image.fromarray(np.nan_to_num(heat).astype(np.float32)).resize(
+        (picture.shape[1], picture.shape[0]), Image.Resampling.BILINEAR
+    )
+    colours = colourise(np.asarray(resized), "diverging" if signed else "magma", -limit if signed else 0.0, limit)
+    grey = np.asarray(Image.fromarray(picture).convert("L"))[..., None]
+    return np.rint((1 - alpha) * grey + alpha * colours).astype(np.uint8)
+
+
+def to_png(picture: RGB) -> bytes:
+    """(H, W, 3) uint8 as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()

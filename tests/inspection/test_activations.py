@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from alexnet_explorer.inspection.activations import LayerStatistics, activations, statistics, walk
+from alexnet_explorer.inspection.predict import probabilities
+
+
+def test_every_layer_is_there_with_the_shape_of_the_config(tiny, picture):
+    loaded = tiny()
+    outputs = walk(loaded, picture)
+    assert {name: values.shape for name, values in outputs.items()} == {
+        name: layer.output for name, layer in loaded.model.layers.items()
+    }
+    assert all(values.dtype == np.float32 for values in outputs.values())
+
+
+def test_one_pass_gives_the_same_as_one_layer_at_a_time(tiny, picture, watch, hooks_of):
+    loaded = tiny()
+    held = watch(loaded)
+    outputs = walk(loaded, picture, ["conv2", "relu3", "fc4"])
+    assert held == [True] and hooks_of(loaded.model) == 1  # the test's own
+    assert list(outputs) == ["conv2", "relu3", "fc4"]
+    for name, values in outputs.items():
+        np.testing.assert_array_equal(activations(loaded, picture, name), values)
+
+
+def test_the_last_layer_is_what_the_prediction_comes_from(tiny, picture):
+    loaded = tiny()
+    logits = activations(loaded, picture, "fc5")
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(), probabilities(loaded, picture), rtol=1e-5)
+
+
+def test_an_unknown_layer_is_named(tiny, picture):
+    with pytest.raises(KeyError, match="no layer 'conv9'"):
+        activations(tiny(), picture, "conv9")
+
+
+def test_statistics_of_maps():
+    maps = np.zeros((3, 2, 2), np.float32)
+    maps[0, 0] = [1, -3]
+    maps[2, 1, 1] = 8
+    assert statistics(maps) == LayerStatistics(maps=3, dead=1, zeros=0.75, minimum=-3, maximum=8, mean=0.5)
+
+
+def test_statistics_of_units():
+    assert statistics(np.array([0, 2, 0, 6], np.float32)) == LayerStatistics(4, 2, 0.5, 0, 6, 2)

@@ -1,0 +1,104 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from alexnet_explorer.figures import (
+    BASELINE_COLOUR,
+    RUN_COLOURS,
+    RunCurve,
+    colour_of,
+    curves,
+    histogram,
+    prediction_bars,
+    smooth,
+    thin,
+)
+from alexnet_explorer.inspection.predict import Prediction
+
+
+@pytest.mark.parametrize("weight", [0.3, 0.6, 0.99])
+def test_smoothing_is_the_debiased_moving_average(weight):
+    values = np.random.default_rng(0).normal(size=50)
+    expected = pd.Series(values).ewm(alpha=1 - weight, adjust=True).mean()
+    np.testing.assert_allclose(smooth(values, weight), expected)
+
+
+def test_smoothing_with_weight_zero_changes_nothing_and_a_constant_stays():
+    values = [3.0, -1.0, 2.0]
+    np.testing.assert_array_equal(smooth(values, 0), values)
+    np.testing.assert_allclose(smooth([2.5] * 9, 0.9), 2.5)
+
+
+def test_smoothing_steps_over_what_is_not_finite():
+    values = np.array([1.0, np.nan, 3.0, np.inf, 2.0])
+    expected = smooth(values[[0, 2, 4]], 0.5)
+    np.testing.assert_allclose(smooth(values, 0.5), [expected[0], np.nan, expected[1], np.inf, expected[2]])
+
+
+def test_thinning_keeps_the_ends_and_every_spike():
+    x, y = np.arange(50_000.0), np.random.default_rng(0).normal(size=50_000)
+    y[12_345], y[40_000] = 99, -99
+    few_x, few_y = thin(x, y)
+    assert len(few_x) == len(few_y) <= 1002
+    assert few_x[0] == 0 and few_x[-1] == 49_999 and (np.diff(few_x) > 0).all()
+    assert few_y.max() == 99 and few_y.min() == -99
+    np.testing.assert_array_equal(y[few_x.astype(int)], few_y)
+
+
+def test_a_short_line_is_not_thinned():
+    x, y = thin([1, 2, 3], [4, 5, 6])
+    assert x.tolist() == [1, 2, 3] and y.tolist() == [4, 5, 6]
+
+
+RUNS = [RunCurve("relu", "#0072B2", [0, 1, 2], [3.0, 1.0, 2.0]), RunCurve("tanh", "#D55E00", [0, 1], [4.0, 3.0], "dot")]
+
+
+def test_curves_without_smoothing_are_the_values():
+    figure = curves(RUNS, "loss", "epoch")
+    assert [trace.name for trace in figure.data] == ["relu", "tanh"]
+    assert list(figure.data[0].x) == [0, 1, 2] and list(figure.data[0].y) == [3, 1, 2]
+    assert figure.data[1].line.color == "#D55E00" and figure.data[1].line.dash == "dot"
+    assert figure.layout.yaxis.title.text == "loss" and figure.layout.xaxis.title.text == "epoch"
+    assert figure.layout.yaxis.type is None and curves(RUNS, "loss", "epoch", log_y=True).layout.yaxis.type == "log"
+
+
+def test_a_smoothed_curve_lies_over_its_faint_raw_one():
+    figure = curves(RUNS, "loss", "epoch", smoothing=0.6)
+    raw, smoothed = figure.data[:2]
+    assert len(figure.data) == 4
+    assert list(raw.y) == [3, 1, 2] and raw.opacity < 0.5 and raw.showlegend is False
+    np.testing.assert_allclose(smoothed.y, smooth([3, 1, 2], 0.6))
+    assert smoothed.opacity is None and raw.line.color == smoothed.line.color
+    assert raw.legendgroup == smoothed.legendgroup == "relu"  # the legend hides both
+
+
+def test_predictions_are_bars_in_percent_with_the_best_on_top():
+    figure = prediction_bars([Prediction("cat", 3, 0.873), Prediction("dog", 5, 0.0004)], "#123456")
+    (bars,) = figure.data
+    assert list(bars.x) == [0.873, 0.0004] and list(bars.text) == ["87.3%", "0.0%"]
+    assert bars.orientation == "h" and bars.marker.color == "#123456"
+    assert list(figure.layout.yaxis.ticktext) == ["cat", "dog"] and figure.layout.yaxis.autorange == "reversed"
+
+
+def test_classes_of_the_same_name_have_a_bar_each():
+    figure = prediction_bars([Prediction("crane", 134, 0.6), Prediction("crane", 517, 0.3)])
+    assert len(set(figure.data[0].y)) == 2
+
+
+def test_a_histogram_counts_every_finite_value():
+    figure = histogram(np.array([[0.0, 0.1], [0.9, 1.0], [np.nan, np.inf]]), "weight", bins=2)
+    (bars,) = figure.data
+    assert list(bars.y) == [2, 2] and list(bars.x) == [0.25, 0.75] and list(bars.width) == [0.5, 0.5]
+
+
+def test_colours_are_different_repeat_and_are_never_the_baselines():
+    colours = [colour_of(position) for position in range(len(RUN_COLOURS))]
+    assert len({*colours, BASELINE_COLOUR}) == len(RUN_COLOURS) + 1
+    assert colour_of(len(RUN_COLOURS)) == colours[0]
+
+
+def test_figures_leave_text_and_background_to_the_theme():
+    for figure in (curves(RUNS, "loss", "epoch"), prediction_bars([Prediction("cat", 0, 1.0)]), histogram([1, 2], "x")):
+        layout = figure.to_plotly_json()["layout"]
+        assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
+        assert "font" not in layout and "font" not in layout.get("legend", {})
