@@ -251,6 +251,12 @@ class RunConfig(_Config):
     train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
+    def _pictures_fit(self) -> Self:
+        if self.model.in_channels not in (1, 3):
+            raise ValueError(f"model.in_channels={self.model.in_channels}: allowed are 3 (RGB) and 1 (grey)")
+        return self
+
+    @model_validator(mode="after")
     def _layers_exist(self) -> Self:
         names = [layer.name for layer in self.model.layers() if layer.kind in ("conv", "fc")]
         for name in self.train.snapshot_layers:
@@ -376,13 +382,13 @@ def preset_config(preset: str, data: str = "digits", num_classes: int | None = N
     model = MODEL_PRESETS[preset]
     if num_classes:
         model = model.model_copy(update={"num_classes": num_classes})
+    # A mirrored digit is another sign, or none.
+    augmentation: tuple[Augmentation, ...] = ("crop",) if data == "digits" else ("flip", "crop")
     if preset == "alexnet":  # as in 2012 [4, 5]
         train = TrainConfig(epochs=90, schedule="plateau")
-        augmentation: tuple[Augmentation, ...] = ("flip", "crop", "pca-colour")
+        augmentation = (*augmentation, "pca-colour")
         return RunConfig(
             model=model, data=DataConfig(name=data, augmentation=augmentation, scaling="2012"), train=train
         )
-    # A mirrored digit is another sign, or none.
-    augmentation = ("crop",) if data == "digits" else ("flip", "crop")
     train = TrainConfig(epochs=30, learning_rate=0.06 if preset == "alexnet-32" else 0.03)
     return RunConfig(model=model, data=DataConfig(name=data, augmentation=augmentation), train=train)

@@ -42,6 +42,7 @@ def curves(
 ) -> go.Figure:
     """Curves over one another. With `smoothing` above 0: the raw line faint, `smooth`'s above it."""
     figure = _figure(x_title, y_title)
+    named: set[str] = set()
     for run in runs:
         line = {"color": run.colour, "dash": run.dash, "width": 2}
         group = {"name": run.name, "legendgroup": run.name, "mode": "lines", "line": line}
@@ -49,7 +50,8 @@ def curves(
             x, y = thin(run.x, run.y)
             figure.add_scatter(x=x, y=y, opacity=_FAINT, showlegend=False, hoverinfo="skip", **group)
         x, y = thin(run.x, smooth(run.y, smoothing))
-        figure.add_scatter(x=x, y=y, **group)
+        figure.add_scatter(x=x, y=y, showlegend=run.name not in named, **group)
+        named.add(run.name)  # lines of one name share a place in the legend
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     if log_y:
         figure.update_yaxes(type="log")
@@ -99,7 +101,11 @@ def prediction_bars(predictions: Sequence[Prediction], colour: str = RUN_COLOURS
     )  # fmt: skip
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_yaxes(
-        autorange="reversed", tickvals=places, ticktext=[prediction.label for prediction in predictions], showgrid=False
+        autorange="reversed",
+        tickvals=places,
+        showgrid=False,
+        zeroline=False,
+        ticktext=[prediction.label for prediction in predictions],
     )
     figure.update_layout(height=80 + 36 * len(predictions), showlegend=False)
     return figure

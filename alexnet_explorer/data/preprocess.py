@@ -42,13 +42,13 @@ class Preprocessing:
 
     def crop(self, image: Image.Image) -> Image.Image:
         """What the network sees of an RGB picture, before the mean is subtracted: `size`×`size` pixels."""
-        width, height = image.size
-        scale = self.canvas / min(width, height)
-        resized = image.resize(
-            (max(self.size, round(width * scale)), max(self.size, round(height * scale))), Image.Resampling.BILINEAR
-        )
-        left, top = (resized.width - self.size) // 2, (resized.height - self.size) // 2
-        return resized.crop((left, top, left + self.size, top + self.size))
+        resized = [max(self.size, round(side * self.canvas / min(image.size))) for side in image.size]
+        # Only the part that is seen is resized: of a picture of 2048×1 pixels all of it would take a gigabyte.
+        first = [(side - self.size) // 2 for side in resized]
+        steps = [native / side for native, side in zip(image.size, resized, strict=True)]
+        left, top = (start * step for start, step in zip(first, steps, strict=True))
+        right, bottom = ((start + self.size) * step for start, step in zip(first, steps, strict=True))
+        return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
 
     def __call__(self, image: Image.Image) -> Tensor:
         """An RGB picture as a batch of one: (1, C, size, size), float32."""

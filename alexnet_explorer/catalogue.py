@@ -1,0 +1,86 @@
+"""Every network that this installation can show: the gallery, the runs, the weights that users brought.
+
+Read from file names and headers alone, so that a list of models needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .runs import Run, RunError, list_runs
+from .weights_file import WeightsError, read_metadata
+
+DEFAULT_MODEL = "alexnet-32-relu"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A network that can predict. `name` is what links and `--model` say."""
+
+    name: str
+    title: str
+    kind: Literal["gallery", "run", "imported"]
+    path: Path
+    epochs: tuple[tuple[int, Path], ...] = ()  # its complete snapshots, in order
+
+    def at(self, epoch: int | None) -> Path:
+        """The weights of an epoch, or the newest ones. Raises RunError where that epoch was not kept whole."""
+        if epoch is None:
+            return self.path
+        try:
+            return dict(self.epochs)[epoch]
+        except KeyError:
+            kept = ", ".join(str(kept) for kept, _ in self.epochs) or "none"
+            raise RunError(f"{self.title}: epoch {epoch} was not kept; there are: {kept}") from None
+
+
+def imported_folder(root: Path) -> Path:
+    """Where weights that users brought, or downloaded, are kept: a hidden folder of the runs folder."""
+    return root / ".models"
+
+
+def list_models(root: Path) -> list[ModelEntry]:
+    """The gallery (the default model first), then the runs of `root`, newest first, then imported weights."""
+    entries = [entry for run in list_runs(root) if (entry := _run_entry(run))]
+    entries += [entry for file in sorted(imported_folder(root).glob("*.safetensors")) if (entry := _file_entry(file))]
+    order = {"gallery": 0, "run": 1, "imported": 2}
+    return sorted(entries, key=lambda entry: (order[entry.kind], entry.name != DEFAULT_MODEL))
+
+
+def find_model(name: str, root: Path) -> ModelEntry:
+    """The network of that name; a name, never a path. Raises RunError with what is there."""
+    entries = list_models(root)
+    for entry in entries:
+        if entry.name == name:
+            return entry
+    known = ", ".join(entry.name for entry in entries)
+    raise RunError(f"there is no model {name!r}; there are: {known}")
+
+
+def _run_entry(run: Run) -> ModelEntry | None:
+    try:
+        whole = [(epoch, file) for epoch, file in run.snapshots().items() if _complete(file)]
+        if not whole:
+            return None
+        return ModelEntry(run.id, run.title, "gallery" if run.in_gallery else "run", whole[-1][1], tuple(whole))
+    except RunError:
+        return None
+
+
+def _file_entry(file: Path) -> ModelEntry | None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", file.stem):
+        return None
+    try:
+        return ModelEntry(file.stem, read_metadata(file).get("title", file.stem), "imported", file)
+    except WeightsError:
+        return None
+
+
+def _complete(file: Path) -> bool:
+    try:
+        return read_metadata(file).get("layers", "[]") == "[]"
+    except WeightsError:
+        return False

@@ -1,0 +1,353 @@
+"""The command line: the same functions as the pages. `--json` prints one JSON document and nothing else.
+
+A wrong value ends with one line on stderr that names it and says what is allowed, and exit status 2.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from .catalogue import DEFAULT_MODEL, find_model
+from .config import MODEL_PRESETS, ConfigError, RunConfig, preset_config
+from .runs import RunError, Status, differences, find_run, list_runs, new_run
+from .weights_file import WeightsError, read_metadata
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .inspection.attribution import Attribution
+    from .weights import LoadedModel
+
+app = typer.Typer(
+    help="Train, inspect and ablate the AlexNet of 2012.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="The data sets of this machine.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+RunsFolder = Annotated[Path, typer.Option("--runs", help="the folder of the runs")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+ModelName = Annotated[str, typer.Option("--model", help="a gallery model, a run's id, or a weights file")]
+RUNS = Path("runs")
+
+
+@app.command()
+def train(
+    preset: Annotated[str, typer.Option(help=f"one of {', '.join(MODEL_PRESETS)}")] = "alexnet-32",
+    data: Annotated[str, typer.Option(help="a data set's name, a folder or a zip of class folders")] = "digits",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE, model.activation=tanh say")] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over the training images")] = None,
+    seed: Annotated[int | None, typer.Option(help="of everything random")] = None,
+    resume: Annotated[str | None, typer.Option(help="the id of a run to go on with")] = None,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Train a network in the foreground. Ctrl-C stops it and keeps the checkpoint. The last line is the run's id."""
+    from .data.sources import prepare
+    from .training.loop import train as train_run
+
+    if resume:
+        run = find_run(resume, runs)
+    else:
+        config = _config(preset, data, settings or [], epochs, seed)
+        packed = prepare(data, progress=_show_progress)
+        run = new_run(config, packed, _made(runs))
+    status = train_run(run, _show_training)
+    typer.echo(f"{status.state}: {_summary_line(status)}", err=True)
+    typer.echo(run.id)
+    if status.state == "failed":
+        _fail(f"run {run.id} failed: {status.message}", exit_status=1)
+
+
+@app.command("runs")
+def runs_command(as_json: AsJson = False, runs: RunsFolder = RUNS) -> None:
+    """List the runs of the folder and of the gallery."""
+    rows = []
+    for run in list_runs(runs):
+        status = run.status()
+        try:
+            config = json.loads(run.config.to_json())
+        except RunError as error:
+            typer.echo(str(error), err=True)
+            continue
+        rows.append({"id": run.id, "status": status.state, "config": config, "summary": status.summary})
+        if not as_json:
+            typer.echo(f"{run.id:<48} {status.state:<12} {run.title:<44} {_summary_line(status)}")
+    if as_json:
+        _print_json(rows)
+
+
+@app.command()
+def compare(
+    ids: Annotated[list[str], typer.Argument(help="two runs or more; the first one is the baseline")],
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """What differs between the configs of runs, and their last metrics."""
+    if len(set(ids)) < 2:
+        _fail("compare: give the ids of two different runs or more")
+    chosen = {run_id: find_run(run_id, runs) for run_id in ids}
+    changed = differences({run_id: run.config for run_id, run in chosen.items()})
+    summaries = {run_id: run.status().summary for run_id, run in chosen.items()}
+    names = sorted({name for summary in summaries.values() for name in summary})
+    metrics = {name: {run_id: summary.get(name) for run_id, summary in summaries.items()} for name in names}
+    if as_json:
+        _print_json({"runs": list(chosen), "differences": changed, "metrics": metrics})
+        return
+    width = max(map(len, ids))
+    for title, table in (("differences", changed), ("metrics", metrics)):
+        typer.echo(title)
+        for name, values in table.items():
+            typer.echo(f"  {name}")
+            for run_id, value in values.items():
+                typer.echo(f"    {run_id:<{width}}  {_shown(value)}{_difference(value, values[ids[0]])}")
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="image files")],
+    model: ModelName = DEFAULT_MODEL,
+    top: Annotated[int, typer.Option(min=1, help="how many classes")] = 5,
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """The most probable classes of pictures."""
+    from .inspection.predict import predict as predict_one
+
+    pictures = [(path, _picture(path)) for path in images]
+    loaded = _model(model, runs)
+    results = []
+    for path, picture in pictures:
+        predictions = predict_one(loaded, picture, top)
+        results.append(
+            {
+                "path": str(path),
+                "predictions": [
+                    {"label": p.label, "index": p.index, "probability": p.probability} for p in predictions
+                ],
+            }
+        )
+        if not as_json:
+            typer.echo(f"{path}  ({loaded.title})")
+            for p in predictions:
+                typer.echo(f"  {p.probability:6.1%}  {p.label}")
+    if as_json:
+        _print_json({"model": loaded.name, "images": results})
+
+
+@app.command()
+def explain(
+    image: Annotated[Path, typer.Argument(help="an image file")],
+    out: Annotated[Path, typer.Option(help="the PNG file to write")],
+    model: ModelName = DEFAULT_MODEL,
+    method: Annotated[str, typer.Option(help="a method, or all")] = "saliency",
+    target: Annotated[str | None, typer.Option(help="a class, by label or index; else the predicted one")] = None,
+    layer: Annotated[str | None, typer.Option(help="for Grad-CAM; else the last convolution's")] = None,
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Where in the picture the evidence for a class is: saliency maps over the picture, as one PNG."""
+    from .inspection.attribution import METHODS, NotApplicable, attribute
+    from .inspection.mosaic import to_png
+
+    if method != "all" and method not in METHODS:
+        _fail(f"--method={method}: allowed are all, {', '.join(METHODS)}")
+    if not out.parent.is_dir():
+        _fail(f"--out={out}: there is no folder {out.parent}")
+    picture = _picture(image)
+    loaded = _model(model, runs)
+    index = _target(target, loaded)
+    maps: list[Attribution] = []
+    rows: list[dict[str, Any]] = []
+    for name in METHODS if method == "all" else [method]:
+        try:
+            found = attribute(loaded, picture, name, index, layer if METHODS[name].needs_layer else None)
+        except NotApplicable as reason:
+            rows.append({"method": name, "not_applicable": str(reason)})
+            continue
+        except KeyError as error:
+            _fail(f"--layer={layer}: {error.args[0]}")
+        index = found.target
+        maps.append(found)
+        rows.append({"method": name, "layer": found.layer, "seconds": round(found.seconds, 4)})
+    if not maps:
+        _fail(f"--method={method}: {rows[0]['not_applicable']}")
+    out.write_bytes(to_png(_sheet(loaded, picture, maps)))
+    if as_json:
+        _print_json({"target": {"index": index, "label": loaded.classes[index or 0]}, "methods": rows})
+    else:
+        for row in rows:
+            said = row.get("not_applicable") or f"{row['seconds']:.2f} s" + (
+                f" at {row['layer']}" if row["layer"] else ""
+            )
+            typer.echo(f"{row['method']:<22} {said}")
+        typer.echo(f"for {loaded.classes[index or 0]!r}, written to {out}")
+
+
+@data_app.command("prepare")
+def data_prepare(
+    source: Annotated[str, typer.Argument(help="digits, cifar10, imagenette, a folder or a zip of class folders")],
+    name: Annotated[str | None, typer.Option(help="the label under which runs know it")] = None,
+) -> None:
+    """Pack a data set once, so that trainings start at once."""
+    from .data.sources import prepare
+
+    packed = prepare(source, name, _show_progress)
+    counts = f"{packed.count('train')} training and {packed.count('test')} test images"
+    typer.echo(
+        f"{packed.name}: {counts} of {packed.size}×{packed.size} pixels, {len(packed.classes)} classes, "
+        f"digest {packed.digest}"
+    )
+    for file in packed.skipped:
+        typer.echo(f"left out, it cannot be read: {file}", err=True)
+
+
+@data_app.command("list")
+def data_list(as_json: AsJson = False) -> None:
+    """The packed sets of this machine, and where they lie."""
+    from .data.packed import list_sets
+
+    sets = list_sets()
+    if as_json:
+        _print_json(
+            [
+                {"name": s.name, "digest": s.digest, "classes": list(s.classes), "size": s.size,
+                 "train": s.count("train"), "test": s.count("test"), "folder": str(s.folder)}
+                for s in sets
+            ]
+        )  # fmt: skip
+        return
+    for packed in sets:
+        typer.echo(f"{packed.name:<28} {packed.count('train'):>8} images  {packed.folder}")
+    if not sets:
+        typer.echo("none yet; `python -m alexnet_explorer data prepare digits` packs the built-in digits", err=True)
+
+
+def _config(preset: str, data: str, settings: list[str], epochs: int | None, seed: int | None) -> RunConfig:
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting}: write FIELD=VALUE, as in --set model.activation=tanh")
+        changes[name.strip()] = value
+    if epochs is not None:
+        changes["train.epochs"] = epochs
+    if seed is not None:
+        changes["train.seed"] = seed
+    return preset_config(preset, Path(data).name or data).with_settings(changes)
+
+
+def _made(runs: Path) -> Path:
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--runs={runs}: the folder cannot be made: {error.strerror}") from error
+    return runs
+
+
+def _picture(path: Path) -> Image:
+    from .data.images import ImageError, read_image
+
+    try:
+        return read_image(path.read_bytes(), path.name)
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror}") from error
+
+
+def _model(name: str, runs: Path) -> LoadedModel:
+    from .weights import load_weights
+    from .weights_import import import_weights
+
+    path = Path(name)
+    if not path.is_file():
+        entry = find_model(name, runs)
+        return load_weights(entry.path, entry.name, entry.title)
+    try:
+        read_metadata(path)
+    except WeightsError:
+        with tempfile.TemporaryDirectory() as folder:  # another project's file: read it into ours
+            return load_weights(import_weights(path, path.name, Path(folder)), path.stem, path.name)
+    return load_weights(path, path.stem)
+
+
+def _target(text: str | None, loaded: LoadedModel) -> int | None:
+    if text is None or text in loaded.classes:
+        return None if text is None else loaded.classes.index(text)
+    if text.isdecimal() and int(text) < len(loaded.classes):
+        return int(text)
+    shown = ", ".join(loaded.classes[:10]) + (", …" if len(loaded.classes) > 10 else "")
+    _fail(f"--target={text}: allowed are 0 to {len(loaded.classes) - 1}, or a label: {shown}")
+
+
+def _sheet(loaded: LoadedModel, picture: Image, maps: list[Attribution]) -> Any:
+    """The picture as the network sees it and each map over it, side by side, (H, W, 3) uint8."""
+    import numpy as np
+    from PIL import Image as PilImage
+
+    from .inspection.mosaic import overlay
+
+    side = 256
+    seen = np.asarray(loaded.preprocessing.crop(picture).resize((side, side), PilImage.Resampling.NEAREST))
+    return np.concatenate([seen, *(overlay(seen, found.map, found.signed) for found in maps)], axis=1)
+
+
+def _show_progress(fraction: float, text: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"\r{fraction:4.0%} {text:<60}", err=True, nl=fraction >= 1)
+
+
+def _show_training(status: Status, row: dict[str, float] | None) -> None:
+    if row and "val/top1_error" in row:
+        left = f", {status.seconds_left:.0f} s left" if status.seconds_left else ""
+        typer.echo(
+            f"epoch {status.epoch:.0f}/{status.epochs}  train loss {row['epoch/train_loss']:.3f}  "
+            f"val loss {row['val/loss']:.3f}  val error {row['val/top1_error']:.1%}  "
+            f"{status.img_per_s or 0:.0f} img/s{left}",
+            err=True,
+        )
+
+
+def _summary_line(status: Status) -> str:
+    parts = [f"epoch {status.epoch:.4g}/{status.epochs}"]
+    for name, label in (("val/top1_error", "val error"), ("test/top1_error", "test error")):
+        if name in status.summary:
+            parts.append(f"{label} {status.summary[name]:.1%}")
+    return ", ".join(parts) + (f" ({status.message})" if status.message else "")
+
+
+def _difference(value: object, baseline: object) -> str:
+    if isinstance(value, float) and isinstance(baseline, float) and value != baseline:
+        return f"  ({value - baseline:+.4f})"
+    return ""
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def _fail(message: str, exit_status: int = 2) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(exit_status)
+
+
+def main() -> None:
+    """Run the command line; faults that a user can mend end as one line on stderr and exit status 2."""
+    try:
+        app()
+    except ValueError as error:  # ConfigError, DataError, ImageError, RunError, WeightsError, …
+        if type(error) is ValueError:
+            raise
+        typer.echo(" ".join(str(error).split()), err=True)
+        sys.exit(2)

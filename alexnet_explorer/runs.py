@@ -1,0 +1,266 @@
+"""The run directory: the only truth about a run.
+
+    runs/<id>/  config.json  env.json  status.json  metrics.jsonl  checkpoints/
+
+One writer, the training process, which holds the run's lease. Everyone else reads, and may drop a `stop`
+file, the mailbox that the training process empties. Torch is not needed to read a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import psutil
+from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
+
+from .config import MODEL_PRESETS, ConfigError, RunConfig, explain
+from .files import slug, write_atomic, write_json
+
+if TYPE_CHECKING:
+    from .data.packed import PackedSet
+
+State = Literal["queued", "running", "paused", "stopped", "failed", "interrupted", "done"]
+LIVE: tuple[State, ...] = ("queued", "running")
+
+GALLERY = Path(__file__).parent / "gallery"
+
+# A live process writes its status far more often than this; on another host it is all we can see of it.
+STALE_AFTER_SECONDS = 120.0
+
+
+class RunError(ValueError):
+    """A run that is not there, or cannot do what was asked; the message is for humans."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `status.json` holds."""
+
+    state: State = "queued"
+    message: str = ""  # why it failed, in words
+    epoch: float = 0.0  # epochs done, fractions included
+    epochs: int = 0
+    step: int = 0
+    seconds: float = 0.0  # spent in training so far, over all its processes
+    seconds_left: float | None = None
+    img_per_s: float | None = None
+    host: str = ""
+    pid: int = 0
+    pid_started: float = 0.0
+    heartbeat: float = 0.0  # seconds since 1970
+    summary: dict[str, float] = field(default_factory=dict)  # the last value of each metric, and the best val error
+
+    def seen_from_here(self) -> Status:
+        """Interrupted, where it says running but its process is dead (same host) or silent (another host)."""
+        if self.state not in LIVE or not self.pid:
+            return self
+        alive = time.time() - self.heartbeat < STALE_AFTER_SECONDS
+        if self.host == socket.gethostname():
+            started = _process_started(self.pid)
+            # Setting the clock moves the start that the system reports: then the heartbeat tells it from another.
+            alive = started > 0 and (alive or started == self.pid_started)
+        if alive:
+            return self
+        if self.state == "queued":
+            return replace(self, state="failed", message="its process ended before training began; see its log.txt")
+        return replace(self, state="interrupted", message="its process ended; it can be resumed")
+
+
+_STATUS = TypeAdapter(Status)
+
+
+def _process_started(pid: int) -> float:
+    try:
+        process = psutil.Process(pid)
+        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return 0.0
+
+
+def this_process() -> dict[str, Any]:
+    """The fields of a status that say which process writes it."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": _process_started(os.getpid())}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory, read from disk whenever it is asked."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def in_gallery(self) -> bool:
+        """Whether it ships with the project and is read-only."""
+        return self.path.parent == GALLERY
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """Raises RunError where the file is missing or not valid."""
+        try:
+            return RunConfig.from_json((self.path / "config.json").read_bytes())
+        except (OSError, ConfigError) as error:
+            raise RunError(f"run {self.id}: its config.json cannot be read ({error})") from error
+
+    @property
+    def title(self) -> str:
+        """What tells this run from others: preset, data, and the toggles that differ from the preset."""
+        return run_title(self.config)
+
+    def status(self) -> Status:
+        """The state as seen from this machine: a dead process's run is interrupted, not running."""
+        try:
+            return _STATUS.validate_json((self.path / "status.json").read_bytes()).seen_from_here()
+        except OSError as error:
+            return Status(state="failed", message=f"status.json cannot be read ({error.strerror})")
+        except ValidationError as error:
+            return Status(state="failed", message=f"status.json is damaged ({explain(error)})")
+
+    def write_status(self, status: Status) -> None:
+        """Only for the process that holds the lease."""
+        write_json(self.path / "status.json", asdict(status))
+
+    def metrics(self, offset: int = 0) -> tuple[list[dict[str, float]], int]:
+        """The rows of metrics.jsonl from byte `offset` on, and the offset to go on from.
+
+        A torn last line is left for the next call. Raises RunError where a line is damaged, or `offset` is inside one.
+        """
+        try:
+            with (self.path / "metrics.jsonl").open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError:
+            return [], offset
+        whole = data[: data.rfind(b"\n") + 1]
+        try:
+            return [json.loads(line) for line in whole.splitlines() if line.strip()], offset + len(whole)
+        except ValueError:
+            raise RunError(f"run {self.id}: its metrics.jsonl is damaged") from None
+
+    def snapshots(self) -> dict[int, Path]:
+        """The weights kept of each epoch, in order. Some may hold a few layers only."""
+        files = (self.path / "checkpoints").glob("epoch-*.safetensors")
+        kept = {int(number): file for file in files if (number := file.stem.removeprefix("epoch-")).isdecimal()}
+        return dict(sorted(kept.items()))
+
+    @property
+    def state_file(self) -> Path:
+        """The checkpoint that a resumed run goes on from."""
+        return self.path / "checkpoints" / "state.safetensors"
+
+    def weights_file(self) -> Path | None:
+        """The newest weights that can predict: the last snapshot, or None before the first epoch was kept."""
+        snapshots = self.snapshots()
+        return snapshots[max(snapshots)] if snapshots else None
+
+    def lease(self) -> FileLock:
+        """The lock that its one writer holds; the system releases it when the process dies."""
+        return FileLock(self.path / ".lease", blocking=False)
+
+    def request_stop(self) -> None:
+        """Ask the training process to stop after the batch under way and keep its checkpoint."""
+        if self.in_gallery:
+            raise RunError(f"run {self.id} ships with the project and is not training")
+        (self.path / "stop").touch()
+
+    @property
+    def stop_file(self) -> Path:
+        return self.path / "stop"
+
+
+def run_title(config: RunConfig) -> str:
+    """Preset, data and the model's fields that differ from the preset, in a few words."""
+    preset = MODEL_PRESETS.get(config.model.preset)
+    words = [config.model.preset]
+    if preset:
+        for name, value in config.model:
+            if value == getattr(preset, name) or name in ("num_classes", "preset"):
+                continue
+            if isinstance(value, bool):
+                words.append(name if value else f"no {name}")
+            elif isinstance(value, str):
+                words.append(value)
+            else:
+                words.append(f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return " · ".join([*words, config.data.name])
+
+
+def create_run(config: RunConfig, root: Path) -> Run:
+    """A new run directory with its config, waiting to be trained. Raises RunError where it cannot be written."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = f"{stamp}-{slug(config.model.preset)}-{slug(config.data.name)[:24]}-{secrets.token_hex(2)}"
+    part = root / f".{name}.part"
+    try:
+        (part / "checkpoints").mkdir(parents=True)
+        write_atomic(part / "config.json", (config.to_json() + "\n").encode())
+        write_json(part / "status.json", asdict(Status(epochs=config.train.epochs)))
+        part.rename(root / name)  # a run is there with its config, or not at all
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise RunError(f"a run cannot be created in {root}: {error.strerror}; choose another --runs folder") from error
+    return Run(root / name)
+
+
+def new_run(config: RunConfig, packed: PackedSet, root: Path) -> Run:
+    """A run of `config` on a packed set, not started: its classes and digest are written into the config."""
+    model = config.model.model_copy(update={"num_classes": len(packed.classes)})
+    data = config.data.model_copy(update={"name": packed.name, "digest": packed.digest})
+    return create_run(config.model_copy(update={"model": model, "data": data}), root)
+
+
+def list_runs(root: Path, gallery: bool = True) -> list[Run]:
+    """Runs of the folder, newest first, then the gallery's."""
+    found = [Run(path) for path in _run_directories(root)]
+    found.sort(key=lambda run: run.id, reverse=True)
+    return found + ([Run(path) for path in sorted(_run_directories(GALLERY))] if gallery else [])
+
+
+def _run_directories(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return [path for path in root.iterdir() if not path.name.startswith(".") and (path / "config.json").is_file()]
+
+
+def find_run(run_id: str, root: Path) -> Run:
+    """The run of this id, of the folder or the gallery. Raises RunError; an id is a name, never a path."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", run_id):
+        for parent in (root, GALLERY):
+            if (parent / run_id / "config.json").is_file():
+                return Run(parent / run_id)
+    raise RunError(f"there is no run {run_id!r}; `python -m alexnet_explorer runs` lists those that are there")
+
+
+def summarise(rows: Sequence[dict[str, float]], so_far: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The last value of each metric of the rows, and the lowest validation error as `best/val_top1_error`."""
+    summary = dict(so_far or {})
+    for row in rows:
+        summary |= {name: value for name, value in row.items() if "/" in name}
+        if "val/top1_error" in row:
+            summary["best/val_top1_error"] = min(row["val/top1_error"], summary.get("best/val_top1_error", 1.0))
+    return summary
+
+
+def differences(configs: dict[str, RunConfig]) -> dict[str, dict[str, Any]]:
+    """The fields in which the configs differ: {"model.activation": {"run a": "relu", "run b": "tanh"}}."""
+    flat = {name: config.flat() for name, config in configs.items()}
+    fields = next(iter(flat.values()), {})
+    return {
+        name: {run: values[name] for run, values in flat.items()}
+        for name in fields
+        if len({json.dumps(values[name]) for values in flat.values()}) > 1
+    }

@@ -1,0 +1,96 @@
+"""How this machine computes: device, precision, threads. Chosen once a run and written to its env.json."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from .. import __version__
+from ..config import RunConfig
+from ..model import AlexNet
+
+PROBE_IMAGES = 32
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("torch", "numpy")}
+    return {"alexnet_explorer": __version__, "python": platform.python_version(), **packages}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where and how the network is computed."""
+
+    device: str
+    precision: str  # fp32, or bf16 for activations with fp32 weights
+    threads: int
+    hardware: str
+    versions: dict[str, str] = field(default_factory=_versions)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the forward pass runs."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class DeviceError(ValueError):
+    """The device asked for is not there."""
+
+
+def choose_engine(config: RunConfig) -> Engine:
+    """Settle `auto`. Raises DeviceError where a GPU is asked for and there is none."""
+    wanted = config.train.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("train.device=cuda: no CUDA GPU is seen here; take train.device=auto or cpu")
+    device = "cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu"
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    precision = config.train.precision
+    if precision == "fp32":
+        if device == "cuda":  # what is used here repeats on a CPU as it is, and the switch takes seconds to import
+            torch.use_deterministic_algorithms(True, warn_only=True)
+    elif precision == "auto":
+        precision = "bf16" if bf16_pays(config, device) else "fp32"
+    hardware = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    return Engine(device, precision, torch.get_num_threads(), hardware)
+
+
+def bf16_pays(config: RunConfig, device: str) -> bool:
+    """Whether a few training steps of this network run faster in bf16 than in fp32 on this device: it is measured."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    model = AlexNet(config.model).to(memory_format=torch.channels_last)
+    size = config.model.input_size
+    x = torch.rand(PROBE_IMAGES, config.model.in_channels, size, size).to(memory_format=torch.channels_last)
+    y = torch.zeros(PROBE_IMAGES, dtype=torch.long)
+    seconds = {}
+    for enabled in (False, True):
+        times = []
+        for _ in range(3):  # the first one also sets up the kernels
+            start = time.perf_counter()
+            with torch.autocast(device, torch.bfloat16, enabled=enabled):
+                logits = model(x.bfloat16() if enabled else x)
+            F.cross_entropy(logits.float(), y).backward()
+            times.append(time.perf_counter() - start)
+        seconds[enabled] = min(times[1:])
+    return seconds[True] < seconds[False]
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 (not a file of ours)
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,307 @@
+"""The training loop [5]: one process, one run directory, readable in one sitting.
+
+Everything random is keyed by (seed, epoch, image or step), so a run that goes on from its checkpoint computes
+what it would have computed without the stop: the same weights, bit for bit, in fp32 on the same machine.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import torch
+import torch.nn.functional as F
+from filelock import Timeout
+
+from ..data.augment import seed_of
+from ..data.batches import Part, TrainingData
+from ..data.packed import DataError, find_set
+from ..files import write_json
+from ..model import AlexNet, initialise
+from ..runs import Run, RunError, State, Status, summarise, this_process
+from ..weights import save_weights
+from .checkpoint import Progress, load_state, save_state
+from .engine import DeviceError, Engine, choose_engine
+from .optimiser import MomentumSGD, learning_rate
+
+Report = Callable[[Status, dict[str, float] | None], None]  # the state now, and a new row of metrics if there is one
+
+ROWS_PER_EPOCH = 10
+MOST_STEPS_PER_ROW = 50
+STATUS_SECONDS = 0.5
+DROPOUT_STREAM = 7  # beside those of the augmentation
+
+
+class Diverged(ArithmeticError):
+    """The loss is no longer a number."""
+
+
+def train(run: Run, report: Report = lambda status, row: None) -> Status:
+    """Train a run until it is done, or asked to stop by its `stop` file, SIGTERM or SIGINT; go on where it was.
+
+    Returns the last status. What goes wrong (no data set, no space, a loss that is not a number) ends the run
+    as failed, with the reason in words, and its last checkpoint whole. Raises RunError where another process
+    trains this run, or it is a run of the gallery.
+    """
+    if run.in_gallery:
+        raise RunError(f"run {run.id} ships with the project: start a run of your own with the same settings")
+    try:
+        lease = run.lease().acquire()
+    except Timeout:
+        raise RunError(f"run {run.id} is being trained by another process") from None
+    except OSError as error:
+        raise RunError(f"run {run.id} cannot be written: {error.strerror}") from error
+    with lease:
+        status = run.status()
+        if status.state == "done":
+            return status
+        session = _Session(run, report)
+        try:
+            return session.train()
+        except (DataError, DeviceError, Diverged) as error:
+            return session.fail(str(error))
+        except torch.OutOfMemoryError:
+            return session.fail("not enough memory on the GPU: take a smaller batch_size")
+        except OSError as error:
+            what = "the disk is full: free some space" if error.errno == errno.ENOSPC else f"{error.strerror}"
+            return session.fail(f"{what} ({Path(error.filename or run.path).name}); then resume the run")
+        except Exception as error:
+            session.fail(f"{type(error).__name__}: {error}")
+            raise
+
+
+class _Session:
+    """One process's work on one run."""
+
+    def __init__(self, run: Run, report: Report) -> None:
+        self.run, self.config, self.report = run, run.config, report
+        self.stopping = False
+        self.progress = Progress()
+        self.status = replace(
+            run.status(), state="running", message="", epochs=self.config.train.epochs, **this_process()
+        )
+        self.last_status = 0.0
+        with suppress(ValueError):  # only the main thread may set signal handlers
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._ask_to_stop)
+
+    def train(self) -> Status:
+        train = self.config.train
+        self._begin()
+        packed = find_set(self.config.data.name, self.config.data.digest)
+        self.classes = packed.classes
+        self.engine = self._engine()
+        self.device = torch.device(self.engine.device)
+        self.data = TrainingData(packed, self.config, self.device, self.engine.dtype)
+        self.model = AlexNet(self.config.model)
+        initialise(self.model, train.seed)
+        self.model.to(self.device).to(memory_format=torch.channels_last)
+        self.optimiser = MomentumSGD(self.model.parameters(), train.momentum, train.weight_decay)
+        self._go_on_or_begin()
+
+        progress, steps = self.progress, self.data.steps()
+        every = max(1, min(steps // ROWS_PER_EPOCH, MOST_STEPS_PER_ROW))
+        self.started, self.seconds_before, self.images_before = time.monotonic(), progress.seconds, progress.images
+        while progress.epoch < train.epochs:
+            self.model.train()
+            for batch in self.data.training(progress.epoch, progress.batch):
+                rate = learning_rate(train, progress.step / (steps * train.epochs), progress.validation_losses)
+                # Of dropout, so that its masks are the same after a stop.
+                torch.manual_seed(seed_of(train.seed, progress.step, DROPOUT_STREAM))
+                with self.engine.autocast():
+                    logits = self.model(batch.x)
+                loss = F.cross_entropy(logits.float(), batch.y)
+                loss.backward()
+                self.optimiser.step(rate)
+
+                progress.step, progress.batch = progress.step + 1, progress.batch + 1
+                progress.images += len(batch.y)
+                progress.loss += loss.item() * len(batch.y)
+                progress.errors += int((logits.argmax(1) != batch.y).sum())
+                self._check(progress.loss)
+                if progress.step % every == 0:
+                    self._log_training(rate)
+                if self._wants_to_stop():
+                    self._save()
+                    return self._end("stopped")
+            self._end_epoch()
+        if packed.count("test") and "test/loss" not in self.status.summary:
+            self._log(self._evaluate("test"))
+        return self._end("done")
+
+    def fail(self, message: str) -> Status:
+        """Write down why the run cannot go on; where even that is impossible, the status stays in memory."""
+        self.status = replace(self.status, state="failed", message=message, seconds_left=None)
+        with suppress(OSError):
+            self.run.write_status(self.status)
+        self.report(self.status, None)
+        return self.status
+
+    def _begin(self) -> None:
+        stop = self.run.stop_file
+        # Meant for an earlier process; the start of this one is known to a second.
+        if stop.exists() and stop.stat().st_mtime < self.status.pid_started - 2:
+            stop.unlink()
+        for part in (self.run.path / "checkpoints").glob(".*"):  # left by a process that was killed while it wrote
+            part.unlink()
+        self._write_status()
+
+    def _engine(self) -> Engine:
+        """This machine's way to compute; a resumed run keeps the precision and threads that it began with."""
+        file, config = self.run.path / "env.json", self.config
+        if file.exists():
+            stored = json.loads(file.read_bytes())
+            kept = {"precision": stored["precision"], "threads": stored["threads"]}
+            config = config.model_copy(update={"train": config.train.model_copy(update=kept)})
+        engine = choose_engine(config)
+        write_json(file, engine.to_json())
+        return engine
+
+    def _go_on_or_begin(self) -> None:
+        rows = self.run.path / "metrics.jsonl"
+        if self.run.state_file.exists():
+            self.progress = load_state(self.run.state_file, self.model, self.optimiser)
+        if rows.exists():
+            with rows.open("r+b") as file:  # what came after the checkpoint is computed again
+                file.truncate(self.progress.metrics_bytes)
+        rows.touch()
+        self.status = replace(self.status, summary=summarise(self.run.metrics()[0]))
+        if self.progress.step == 0:
+            self._keep_snapshot()
+
+    def _log_training(self, rate: float) -> None:
+        progress = self.progress
+        in_epoch = min(progress.batch * self.config.train.batch_size, self.data.count("train"))
+        images = in_epoch - progress.images_logged
+        self._log(
+            {
+                "train/loss": (progress.loss - progress.loss_logged) / images,
+                "train/top1_error": (progress.errors - progress.errors_logged) / images,
+                "learning_rate": rate,
+            }
+        )
+        progress.images_logged = in_epoch
+        progress.loss_logged, progress.errors_logged = progress.loss, progress.errors
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss is not a number since step {self.progress.step}: lower train.learning_rate")
+
+    def _end_epoch(self) -> None:
+        progress, images = self.progress, self.data.count("train")
+        metrics = self._evaluate("val")
+        self._check(metrics["val/loss"])
+        metrics |= {
+            "epoch/train_loss": progress.loss / images,
+            "epoch/train_top1_error": progress.errors / images,
+        }
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        progress.loss = progress.loss_logged = 0.0
+        progress.errors = progress.errors_logged = progress.images_logged = 0
+        progress.validation_losses.append(metrics["val/loss"])
+        self._log(metrics)
+        if progress.epoch & (progress.epoch - 1) == 0 or progress.epoch == self.config.train.epochs:
+            self._keep_snapshot()
+        self._save()
+
+    @torch.inference_mode()
+    def _evaluate(self, part: Part) -> dict[str, float]:
+        """Mean loss and the share of images that are wrong, one centre view each."""
+        self.model.eval()
+        loss, wrong, wrong5, count = 0.0, 0, 0, self.data.count(part)
+        for batch in self.data.evaluation(part):
+            with self.engine.autocast():
+                logits = self.model(batch.x).float()
+            loss += F.cross_entropy(logits, batch.y, reduction="sum").item()
+            top = logits.topk(min(5, logits.shape[1]), 1).indices == batch.y[:, None]
+            wrong += int((~top[:, 0]).sum())
+            wrong5 += int((~top.any(1)).sum())
+            self._tell()
+        metrics = {f"{part}/loss": loss / count, f"{part}/top1_error": wrong / count}
+        return metrics | ({f"{part}/top5_error": wrong5 / count} if self.config.model.num_classes > 5 else {})
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        """Append one row; the file's order and numbers repeat from run to run, its times do not."""
+        row = {
+            "step": self.progress.step,
+            "epoch": self.progress.epoch + self.progress.batch / self.data.steps(),
+            "images": self.progress.images,
+            **metrics,
+            "seconds": round(self._seconds(), 3),
+        }
+        with (self.run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self.status = replace(self.status, summary=summarise([row], self.status.summary))
+        self._tell(row)
+
+    def _save(self) -> None:
+        with (self.run.path / "metrics.jsonl").open("rb") as file:
+            os.fsync(file.fileno())  # the rows are on the disk before the checkpoint that counts them
+            self.progress.metrics_bytes = file.seek(0, os.SEEK_END)
+        self.progress.seconds = self._seconds()
+        save_state(self.run.state_file, self.model, self.optimiser, self.progress)
+
+    def _keep_snapshot(self) -> None:
+        last = self.progress.epoch == self.config.train.epochs
+        save_weights(
+            self.run.path / "checkpoints" / f"epoch-{self.progress.epoch:05d}.safetensors",
+            self.model,
+            self.data.preprocessing,
+            self.classes,
+            self.config,
+            layers=() if last else self.config.train.snapshot_layers,
+            extra={"epoch": str(self.progress.epoch)},
+        )
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def _tell(self, row: dict[str, float] | None = None) -> None:
+        """Say where the run is, in its status file (at most every half second) and to whoever called `train`."""
+        due = time.monotonic() - self.last_status > STATUS_SECONDS
+        if not due and row is None:
+            return
+        progress, seconds = self.progress, time.monotonic() - self.started
+        done = progress.epoch + progress.batch / self.data.steps()
+        speed = (progress.images - self.images_before) / max(seconds, 1e-9)
+        left = (self.config.train.epochs - done) * self.data.count("train")
+        self.status = replace(
+            self.status,
+            epoch=done,
+            step=progress.step,
+            seconds=self._seconds(),
+            img_per_s=speed or None,
+            seconds_left=left / speed if speed else None,
+        )
+        self.report(self.status, row)
+        if due:
+            self._write_status()
+
+    def _write_status(self) -> None:
+        self.last_status = time.monotonic()
+        self.status = replace(self.status, heartbeat=time.time())
+        self.run.write_status(self.status)
+
+    def _end(self, state: State) -> Status:
+        self._tell()
+        self.status = replace(self.status, state=state, seconds=self._seconds(), seconds_left=None)
+        self._write_status()
+        self.run.stop_file.unlink(missing_ok=True)
+        self.report(self.status, None)
+        return self.status
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def _wants_to_stop(self) -> bool:
+        self._tell()
+        return self.stopping or self.run.stop_file.exists()

@@ -1,0 +1,123 @@
+"""Runs side by side: their curves on one chart, what differs in their settings, their metrics with differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from alexnet_explorer.figures import BASELINE_COLOUR, RunCurve, colour_of, curves
+from alexnet_explorer.runs import Run, RunError, differences, find_run
+from alexnet_explorer.ui import lens, networks
+from alexnet_explorer.ui.settings import runs_folder
+
+X_AXES = {"epoch": "epoch", "step": "step", "seconds": "seconds of training"}
+METRICS = {
+    "val/top1_error": "validation error",
+    "best/val_top1_error": "best validation error",
+    "test/top1_error": "test error",
+    "test/top5_error": "test error, top 5",
+    "epoch/train_top1_error": "training error",
+    "val/loss": "validation loss",
+    "test/loss": "test loss",
+    "epoch/train_loss": "training loss",
+}
+
+
+def chosen_runs() -> list[Run]:
+    """The runs among the networks of the lens; imported weights have no history and are left out, which is said."""
+    runs = []
+    for name in lens.current().models:
+        try:
+            runs.append(find_run(name, runs_folder()))
+        except RunError:
+            st.caption(f"{networks.label(name)} has no training history here.")
+    return runs
+
+
+def titles(runs: Sequence[Run]) -> dict[str, str]:
+    """A title for each run's id that tells the runs from each other."""
+    return {run.id: networks.label(run.id) for run in runs}
+
+
+def show_curves(runs: Sequence[Run]) -> None:
+    """Loss and error of all runs: validation solid, training dotted."""
+    left, right = st.columns([2, 1])
+    axis = left.segmented_control(
+        "Along", list(X_AXES), default="epoch", key="compare_axis", required=True, format_func=lambda name: X_AXES[name]
+    )
+    smoothing = right.slider("Smoothing", 0.0, 0.99, 0.0, 0.01, key="compare_smoothing")
+    rows = {run.id: run.metrics()[0] for run in runs}
+    named = titles(runs)
+    st.caption(
+        "Solid: validation. Dotted: training, on changed pictures and with dropout, so often the higher one."
+    )
+    columns = st.columns(2)
+    for column, metric, y_title, factor in (
+        (columns[0], "loss", "loss (cross-entropy, nats)", 1.0),
+        (columns[1], "top1_error", "top-1 error (%)", 100.0),
+    ):
+        lines = []
+        for position, run in enumerate(runs):
+            colour = BASELINE_COLOUR if position == 0 else colour_of(position - 1)
+            for part, dash in (("val", "solid"), ("train", "dot")):
+                x, y = series(rows[run.id], f"{part}/{metric}", axis or "epoch")
+                lines.append(RunCurve(named[run.id], colour, x, [v * factor for v in y], dash))
+        with column:
+            st.plotly_chart(curves(lines, y_title, X_AXES[axis or "epoch"], smoothing=smoothing), key=f"curves_{metric}",
+                            alt=f"Curves of {y_title} of {', '.join(named.values())}")  # fmt: skip
+
+
+def series(rows: Sequence[Mapping[str, float]], metric: str, axis: str) -> tuple[list[float], list[float]]:
+    """x and y of one metric of the rows of metrics.jsonl."""
+    points = [(row[axis], row[metric]) for row in rows if metric in row]
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def show_differences(runs: Sequence[Run]) -> None:
+    """The settings in which the runs differ."""
+    named = titles(runs)
+    changed = differences({run.id: run.config for run in runs})
+    if not changed:
+        st.info("The settings of these runs are the same.")
+        return
+    table = [
+        {"setting": field, **{named[run_id]: _text(value) for run_id, value in values.items()}}
+        for field, values in changed.items()
+    ]
+    st.dataframe(table, hide_index=True, key="compare_settings")
+
+
+def show_metrics(runs: Sequence[Run]) -> None:
+    """The last metrics, and each run's difference from the first one, the baseline."""
+    st.dataframe(metric_table(runs, titles(runs)), hide_index=True, key="compare_metrics")
+    st.caption("In brackets: the difference from the first run. One pair of runs is one draw of the dice: with other "
+               "seeds, small differences can change their sign.")  # fmt: skip
+
+
+def metric_table(runs: Sequence[Run], named: Mapping[str, str]) -> list[dict[str, str]]:
+    """A row a metric that any of the runs has, a column a run."""
+    summaries = {run.id: run.status().summary for run in runs}
+    base = summaries[runs[0].id]
+    table = []
+    for metric, title in METRICS.items():
+        if any(metric in summary for summary in summaries.values()):
+            cells = {named[run.id]: _cell(metric, summaries[run.id].get(metric), base.get(metric)) for run in runs}
+            table.append({"metric": title, **cells})
+    return table
+
+
+def _cell(metric: str, value: float | None, base: float | None) -> str:
+    if value is None:
+        return "not yet"
+    error = metric.endswith("error")
+    shown = f"{value:.1%}" if error else f"{value:.3f}"
+    if base is None or math.isclose(value, base):
+        return shown
+    return f"{shown} ({(value - base) * 100:+.1f} points)" if error else f"{shown} ({value - base:+.3f})"
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,248 @@
+"""What stands around every page: navigation on top, the lens in the sidebar, the link in the address bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+from streamlit.navigation.page import Page as StreamlitPage
+
+from alexnet_explorer.catalogue import ModelEntry
+from alexnet_explorer.config import ConfigError
+from alexnet_explorer.data.images import ImageError
+from alexnet_explorer.data.samples import SAMPLES
+from alexnet_explorer.runs import RunError
+from alexnet_explorer.ui import lens, networks, pictures
+from alexnet_explorer.weights_file import WeightsError
+
+PAGES_FOLDER = Path(__file__).parents[2] / "pages"
+_FRAMED: ContextVar[bool] = ContextVar("framed", default=False)  # whether this script run came through `run`
+
+OWN_PREDICTION = -1  # in the list of classes: no class is fixed
+ALL_KINDS = ("conv", "activation", "lrn", "pool", "fc")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the app and the parts of the lens that it looks through."""
+
+    name: str
+    title: str
+    icon: str
+    uses: frozenset[str] = frozenset()
+    layer_kinds: tuple[str, ...] = ALL_KINDS
+    first_layer: str = "conv1"  # where the lens names none
+    least_models: int = 1  # with fewer in the lens, the gallery's are added
+
+
+PAGES = (
+    Page("home", "Home", "home"),
+    Page("predict", "Predict", "image_search", frozenset({"picture", "models", "epoch"})),
+    Page("filters", "Filters", "grid_view", frozenset({"models", "epoch", "layer", "unit"}), ("conv",)),
+    Page("activations", "Activations", "layers", frozenset({"picture", "models", "epoch", "layer", "unit"}),
+         first_layer="relu1"),
+    Page("saliency", "Saliency", "visibility", frozenset({"picture", "models", "epoch", "target"})),
+    Page("train", "Train", "model_training"),
+    Page("runs", "Runs", "list_alt"),
+    Page("compare", "Compare", "compare_arrows", frozenset({"picture", "models", "epoch", "layer", "target"}),
+         first_layer="relu1", least_models=2),
+)  # fmt: skip
+
+
+def file_of(name: str) -> Path:
+    """The file of a page, for links between pages."""
+    return PAGES_FOLDER / f"{name}.py"
+
+
+def run() -> None:
+    """Draw the page that the visitor chose, with its frame."""
+    lens.current()  # reads the link before the navigation clears it
+    shown = _streamlit_pages()
+    chosen = st.navigation(list(shown.values()), position="top")
+    page = next(page for page in PAGES if shown[page.name] == chosen)
+    if page.uses:
+        with st.sidebar:
+            choose(page)
+    lens.write_link()
+    framed = _FRAMED.set(True)
+    try:
+        chosen.run()
+    except (RunError, WeightsError, ImageError, ConfigError) as error:
+        st.error(str(error), icon=":material/error:")
+    finally:
+        _FRAMED.reset(framed)
+    networks.warm_up()
+
+
+def _streamlit_pages() -> dict[str, StreamlitPage]:
+    return {
+        page.name: st.Page(
+            file_of(page.name), title=page.title, icon=f":material/{page.icon}:", url_path=page.name,
+            default=page.name == "home",
+        )
+        for page in PAGES
+    }  # fmt: skip
+
+
+def take_over(name: str) -> None:
+    """Put the frame around a page that Streamlit ran without it.
+
+    The first visitor of a fresh server may come by a link to a page. Streamlit, which has not seen app.py's
+    navigation yet, then runs the file in pages/ alone.
+    """
+    if not _FRAMED.get():
+        query = st.query_params.to_dict()
+        pages = _streamlit_pages()
+        st.navigation(list(pages.values()), position="top")
+        st.switch_page(pages[name], query_params=query)
+
+
+def choose(page: Page) -> None:
+    """The lens: its controls, as far as the page uses them."""
+    if "picture" in page.uses:
+        _choose_picture()
+    found = _choose_models(page.least_models)
+    if not found:
+        return
+    first = networks.describe(found[0])
+    if "epoch" in page.uses:
+        _choose_epoch(found[0].epochs)
+    if "layer" in page.uses:
+        layers = {layer.name: layer for layer in first.layers(page.layer_kinds)}
+        name = layer_for(page, layers)
+        _select(
+            "Layer", "layer", list(layers), name, [f"{n}  ·  {'×'.join(map(str, layers[n].output))}" for n in layers]
+        )
+        if "unit" in page.uses:
+            _choose_unit(layers[name].output[0])
+    if "target" in page.uses:
+        _choose_target(first.classes)
+
+
+def layer_for(page: Page, layers: Iterable[str]) -> str:
+    """The lens's layer where this network has it (relu1 is tanh1 where tanh was chosen), else the page's first."""
+    names = list(layers)
+    for wanted in (lens.current().layer, page.first_layer):
+        for name in names:
+            if wanted and (name == wanted or same_place(name, wanted)):
+                return name
+    return names[0]
+
+
+def same_place(name: str, other: str) -> bool:
+    """Whether two layer names mean the activation of the same number: relu1 and tanh1."""
+    kinds = ("relu", "tanh", "sigmoid")
+    numbers = [n[len(kind) :] for n in (name, other) for kind in kinds if n.startswith(kind)]
+    return len(numbers) == 2 and numbers[0] == numbers[1]
+
+
+def _choose_picture() -> None:
+    names = pictures.names()
+    wanted = lens.current().picture
+    if wanted not in names:
+        st.info("The picture of this link was uploaded in another session: here is a sample instead.")
+        wanted = lens.change(picture=next(iter(SAMPLES))).picture
+    _select("Picture", "picture", list(names), wanted, list(names.values()))
+    picture = pictures.open_picture(wanted)
+    if picture:
+        thumbnail = picture.image.copy()
+        thumbnail.thumbnail((280, 200))
+        st.image(thumbnail, alt=f"The chosen picture: {picture.title}")
+    upload = st.file_uploader(
+        "Your own picture", pictures.UPLOAD_TYPES, key="lens_upload", on_change=_take_upload, max_upload_size=20
+    )
+    if upload and (message := st.session_state.get("upload_error")):
+        st.error(message, icon=":material/broken_image:")
+
+
+def _take_upload() -> None:
+    file = st.session_state["lens_upload"]
+    st.session_state["upload_error"] = None
+    if file is None:
+        return
+    try:
+        lens.change(picture=pictures.keep_upload(file.getvalue(), file.name), target=None)
+    except ImageError as error:
+        st.session_state["upload_error"] = str(error)
+
+
+def _choose_models(least: int) -> list[ModelEntry]:
+    entries = {entry.name: entry for entry in networks.entries()}
+    if not entries:
+        st.warning("There is no network yet: train one on the page Train.")
+        return []
+    wanted = [name for name in lens.current().models if name in entries]
+    if missing := [name for name in lens.current().models if name not in entries]:
+        st.info(f"Not on this machine: {', '.join(missing)}.")
+    for name in entries:
+        if len(wanted) < least and name not in wanted:
+            wanted.append(name)
+    lens.change(models=tuple(wanted))
+    st.session_state["lens_models"] = wanted
+    st.multiselect(
+        "Networks",
+        list(entries),
+        format_func=networks.label,
+        key="lens_models",
+        max_selections=lens.MOST_MODELS,
+        on_change=_take_models,
+        help="One network, or up to four side by side; the first one is the baseline.",
+    )
+    return [entries[name] for name in wanted]
+
+
+def _take_models() -> None:
+    if chosen := tuple(st.session_state["lens_models"]):
+        lens.change(models=chosen)
+
+
+def _choose_epoch(kept: Sequence[tuple[int, Path]]) -> None:
+    epochs = [epoch for epoch, _ in kept]
+    if len(epochs) < 2:
+        lens.change(epoch=None)
+        return
+    wanted = lens.current().epoch
+    st.session_state["lens_epoch"] = wanted if wanted in epochs else epochs[-1]
+    st.select_slider(
+        "Epoch", epochs, key="lens_epoch", on_change=_take_epoch, args=(epochs[-1],),
+        help="The network as it was after this many passes over its training images.",
+    )  # fmt: skip
+
+
+def _take_epoch(last: int) -> None:
+    chosen = st.session_state["lens_epoch"]
+    lens.change(epoch=None if chosen == last else chosen)
+
+
+def _choose_unit(count: int) -> None:
+    wanted = lens.current().unit
+    st.session_state["lens_unit"] = wanted if wanted is not None and wanted < count else 0
+    st.number_input("Unit", 0, count - 1, key="lens_unit", on_change=_take, args=("unit", "lens_unit"))
+
+
+def _choose_target(classes: Sequence[str]) -> None:
+    wanted = lens.current().target
+    st.session_state["lens_target"] = wanted if wanted is not None and wanted < len(classes) else OWN_PREDICTION
+    names = {OWN_PREDICTION: "each network's own prediction", **dict(enumerate(classes))}
+    st.selectbox("Class to explain", list(names), format_func=lambda index: names.get(index, ""), key="lens_target",
+                 on_change=_take_target)  # fmt: skip
+
+
+def _take_target() -> None:
+    chosen = st.session_state["lens_target"]
+    lens.change(target=None if chosen == OWN_PREDICTION else chosen)
+
+
+def _select(label: str, field: str, options: Sequence[object], value: object, titles: Sequence[str]) -> None:
+    shown = dict(zip(options, titles, strict=True))
+    key = f"lens_{field}"
+    st.session_state[key] = value if value in shown else options[0]
+    st.selectbox(label, options, format_func=lambda option: shown.get(option, str(option)), key=key,
+                 on_change=_take, args=(field, key))  # fmt: skip
+
+
+def _take(field: str, key: str) -> None:
+    lens.change(**{field: st.session_state[key]})

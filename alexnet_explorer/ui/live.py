@@ -1,0 +1,276 @@
+"""The live view of one run: where it is, its curves, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from alexnet_explorer import figures
+from alexnet_explorer.launch import local
+from alexnet_explorer.runs import LIVE, Run, RunError, State, Status, find_run, list_runs
+from alexnet_explorer.ui import frame, lens
+from alexnet_explorer.ui.settings import runs_folder
+from alexnet_explorer.ui.views import plain
+
+MOST_ROWS = 4000  # of a run's metrics that a session keeps; of more, every second one goes
+LOG_BYTES = 4000
+CHART_HEIGHT = 320  # pixels
+
+_WATCHED = "watched_run"
+_ROWS = "watched_rows"
+_ERROR = "watched_error"
+
+BADGES: dict[State, tuple[str, str]] = {
+    "queued": (":material/hourglass_top:", "gray"),
+    "running": (":material/play_arrow:", "blue"),
+    "paused": (":material/pause:", "gray"),
+    "stopped": (":material/stop:", "orange"),
+    "failed": (":material/error:", "red"),
+    "interrupted": (":material/power_off:", "orange"),
+    "done": (":material/check:", "green"),
+}
+
+
+def watch(run_id: str) -> None:
+    """Look at this run from now on; the link says so too."""
+    st.session_state[_WATCHED] = run_id
+    st.query_params["run"] = run_id
+
+
+def watched() -> Run | None:
+    """The run of the link, else the one looked at before, else one that is at work, else the newest; or none."""
+    for wanted in (st.query_params.get("run", ""), st.session_state.get(_WATCHED, "")):
+        try:
+            if wanted:
+                return find_run(wanted, runs_folder())
+        except RunError:
+            st.warning(f"There is no run {plain(wanted)} here (any more).")
+            st.session_state.pop(_WATCHED, None)
+    runs = list_runs(runs_folder(), gallery=False)
+    return next((run for run in runs if run.status().state == "running"), next(iter(runs), None))
+
+
+def show(run: Run) -> None:
+    """The live view of a run; it redraws itself while the run is at work, and only then."""
+    watch(run.id)
+    st.subheader(plain(run.title), anchor=False)
+    interval = refresh_seconds(run.status())
+    st.fragment(_draw, run_every=interval)(run, interval)
+
+
+def refresh_seconds(status: Status) -> float | None:
+    """How often the view of a run is drawn anew; None: never, as nothing changes."""
+    if status.state == "running":
+        return 1.0
+    return 0.5 if starting(status) else None
+
+
+def starting(status: Status) -> bool:
+    """Whether its process is there, and loading PyTorch."""
+    return status.state == "queued" and status.pid > 0
+
+
+def can_resume(run: Run, status: Status) -> bool:
+    """Whether a new process may take it up."""
+    return not run.in_gallery and status.state != "done" and not (status.state in LIVE and status.pid)
+
+
+def state_text(status: Status, stopping: bool = False) -> str:
+    """The state in a word or two."""
+    if status.state in LIVE and stopping:
+        return "stopping …"
+    if starting(status):
+        return "starting …"
+    return "not started" if status.state == "queued" else status.state
+
+
+def progress_text(status: Status) -> str:
+    """How far it is: '3.4 of 30 epochs'."""
+    done = f"{status.epoch:.1f}".removesuffix(".0")
+    return f"{done} of {status.epochs} epochs"
+
+
+def follow(run: Run, kept: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The rows of a run's metrics, brought up to date: only what was written since `kept` is read.
+
+    `train` has (epoch, loss, error) of each interval, `val` of each epoch, errors in percent.
+    """
+    kept = kept if kept and kept["run"] == run.id else _nothing(run)
+    try:
+        rows, offset = run.metrics(kept["offset"])
+        cut = bool(rows) and rows[0]["step"] < kept["step"]
+    except ValueError:  # the middle of a line
+        cut = True
+    if cut:  # a resumed run has cut its file back to its checkpoint, and written on
+        kept = _nothing(run)
+        rows, offset = run.metrics()
+    return {
+        "run": run.id,
+        "offset": offset,
+        "step": rows[-1]["step"] if rows else kept["step"],
+        "train": _within_bounds(kept["train"] + _curve(rows, "train")),
+        "val": _within_bounds(kept["val"] + _curve(rows, "val")),
+    }
+
+
+def _nothing(run: Run) -> dict[str, Any]:
+    return {"run": run.id, "offset": 0, "step": 0, "train": [], "val": []}
+
+
+def _curve(rows: Sequence[Mapping[str, float]], part: str) -> list[tuple[float, float, float]]:
+    loss, error = f"{part}/loss", f"{part}/top1_error"
+    return [(row["epoch"], row[loss], 100 * row[error]) for row in rows if loss in row]
+
+
+def _within_bounds(points: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
+    return points if len(points) <= MOST_ROWS else points[::2]
+
+
+def charts(kept: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Two Plotly figures, loss and error over the epochs, each with training and validation."""
+    names = (("train", "training"), ("val", "validation"))
+    made = []
+    for column, title in ((1, "loss"), (2, "error, %")):
+        lines = []
+        for position, (part, name) in enumerate(names):
+            x, y = [row[0] for row in kept[part]], [row[column] for row in kept[part]]
+            lines.append(figures.RunCurve(name, figures.colour_of(position), x, y))
+        figure = figures.curves(lines, title, "epoch")
+        figure.update_layout(height=CHART_HEIGHT, uirevision=kept["run"])  # a zoom outlives the next second
+        figure.update_yaxes(rangemode="tozero")
+        made.append(figure)
+    return made[0], made[1]
+
+
+def duration(seconds: float | None) -> str:
+    """'42 s', '3 min 20 s', '1 h 05 min'; a dash where there is no number."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def percent(share: float | None) -> str:
+    """A share in percent with one decimal; a dash where there is no number."""
+    return "–" if share is None else f"{share:.1%}"
+
+
+def open_page(name: str, models: Sequence[str], **query: str) -> None:
+    """Go to a page with these networks in the lens."""
+    lens.change(models=tuple(models)[: lens.MOST_MODELS], epoch=None, layer=None, unit=None, target=None)
+    st.switch_page(frame.file_of(name), query_params=query or None)
+
+
+def stop(run: Run) -> None:
+    """Ask a run to stop; what stands against it is shown with the next drawing."""
+    _attempt(run.request_stop)
+
+
+def resume(run: Run) -> None:
+    """Go on with a run in a new process; what stands against it is shown with the next drawing."""
+    _attempt(lambda: local.start(run))
+
+
+def _attempt(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except (RunError, OSError) as error:
+        st.session_state[_ERROR] = str(error)
+
+
+def show_fault() -> None:
+    """Why the last stop or resume did not work, once."""
+    if message := st.session_state.pop(_ERROR, ""):
+        st.error(message, icon=":material/error:")
+
+
+def _draw(run: Run, interval: float | None) -> None:
+    status = run.status()
+    if refresh_seconds(status) != interval:
+        st.rerun()
+    show_fault()
+    stopping = run.stop_file.exists()
+    _headline(run, status, stopping)
+    _numbers(status)
+    st.session_state[_ROWS] = follow(run, st.session_state.get(_ROWS))
+    for column, figure, name in zip(st.columns(2), charts(st.session_state[_ROWS]), ("loss", "error"), strict=True):
+        column.plotly_chart(
+            figure, key=f"watched_{name}", config={"displayModeBar": False}, alt=_in_words(name, status)
+        )
+    _ways_on(run)
+
+
+def _headline(run: Run, status: Status, stopping: bool) -> None:
+    """The state, how far it is, why it ended, and the buttons that change that."""
+    icon, colour = BADGES[status.state]
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    with left.container(horizontal=True, vertical_alignment="center"):
+        st.badge(state_text(status, stopping), icon=icon, color=colour)  # type: ignore[arg-type]
+        st.caption(f"#{run.id[-4:]}" + (" · ships with the project" if run.in_gallery else ""))
+    with right.container(horizontal=True, horizontal_alignment="right"):
+        if status.state in LIVE and status.pid:
+            st.button("Stop", icon=":material/stop:", key="watched_stop", on_click=stop, args=(run,), disabled=stopping)
+        elif can_resume(run, status):
+            label = "Start" if status.state == "queued" else "Resume"
+            st.button(label, icon=":material/resume:", key="watched_resume", on_click=resume, args=(run,))
+    st.progress(min(status.epoch / max(status.epochs, 1), 1.0), progress_text(status))
+    if status.state == "failed":
+        st.error(plain(status.message), icon=":material/error:")
+        _log(run)
+    elif status.message:
+        st.warning(plain(status.message))
+
+
+def _log(run: Run) -> None:
+    """The end of what its process printed, where it printed anything."""
+    file = run.path / "log.txt"
+    if file.is_file() and file.stat().st_size:
+        with st.expander("The last lines of its log", icon=":material/article:"):
+            st.code(file.read_bytes()[-LOG_BYTES:].decode(errors="replace"), language=None, wrap_lines=True)
+
+
+def _numbers(status: Status) -> None:
+    summary = status.summary
+    shown = {
+        "Training error": percent(summary.get("epoch/train_top1_error")),
+        "Validation error": percent(summary.get("val/top1_error")),
+        "Test error": percent(summary.get("test/top1_error")),
+        "Images per second": f"{status.img_per_s:,.0f}" if status.img_per_s else "–",
+        "Time": duration(status.seconds or None),
+        "Time left": duration(status.seconds_left),
+    }
+    if status.state == "done":
+        del shown["Time left"]
+    else:
+        del shown["Test error"]  # computed once, at the end
+    for column, (label, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
+        column.metric(label, value)
+
+
+def _in_words(name: str, status: Status) -> str:
+    """A chart's text alternative."""
+    last = {
+        part: status.summary.get(f"{part}/{'loss' if name == 'loss' else 'top1_error'}") for part in ("train", "val")
+    }
+    said = [f"{part} {value:.3g}" for part, value in last.items() if value is not None]
+    return f"Curves of {name} over the epochs, last values: {', '.join(said) or 'none yet'}"
+
+
+def _ways_on(run: Run) -> None:
+    """Buttons to the pages that look at this run's network."""
+    ready = run.weights_file() is not None
+    others = [name for name in lens.current().models if name != run.id]
+    ways = {
+        "predict": ("Predict", "image_search", [run.id]),
+        "activations": ("Activations", "layers", [run.id]),
+        "compare": ("Compare", "compare_arrows", [*others[: lens.MOST_MODELS - 1], run.id]),
+    }
+    with st.container(horizontal=True):
+        for name, (label, icon, models) in ways.items():
+            if st.button(label, icon=f":material/{icon}:", key=f"watched_{name}", disabled=not ready):
+                open_page(name, models)

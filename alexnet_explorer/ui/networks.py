@@ -1,0 +1,141 @@
+"""Networks for the pages: listed from headers alone, loaded once for all visitors, results kept within bounds."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import streamlit as st
+from cachetools import LRUCache
+
+from alexnet_explorer.catalogue import ModelEntry, find_model, list_models
+from alexnet_explorer.config import Layer, RunConfig
+from alexnet_explorer.runs import RunError
+from alexnet_explorer.ui.settings import runs_folder
+from alexnet_explorer.weights_file import read_metadata
+
+if TYPE_CHECKING:
+    from alexnet_explorer.weights import LoadedModel
+
+T = TypeVar("T")
+
+RESULT_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a weights file says of its network, without loading it."""
+
+    config: RunConfig
+    classes: tuple[str, ...]
+
+    def layers(self, kinds: tuple[str, ...]) -> list[Layer]:
+        return [layer for layer in self.config.model.layers() if layer.kind in kinds]
+
+
+def entries() -> list[ModelEntry]:
+    """The networks that can be chosen, the default one first."""
+    return list_models(runs_folder())
+
+
+def entry(name: str) -> ModelEntry:
+    """Raises RunError where there is no such network."""
+    return find_model(name, runs_folder())
+
+
+def label(name: str) -> str:
+    """The title that people read; the id of a run is added, as titles repeat."""
+    try:
+        found = entry(name)
+    except RunError:
+        return name
+    return f"{found.title} #{found.name[-4:]}" if found.kind == "run" else found.title
+
+
+def describe(found: ModelEntry) -> Description:
+    """Config and classes of a network. Raises WeightsError."""
+    return _describe(str(found.path), found.path.stat().st_mtime_ns)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _describe(path: str, changed: int) -> Description:
+    metadata = read_metadata(path)
+    return Description(RunConfig.from_json(metadata["config"]), tuple(json.loads(metadata["classes"])))
+
+
+def load(name: str, epoch: int | None = None) -> LoadedModel:
+    """The network itself; its first use loads PyTorch. Raises RunError, WeightsError."""
+    found = entry(name)
+    path = found.at(epoch)
+    return _load(str(path), path.stat().st_mtime_ns, found.name, label(name))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Loading the network …")
+def _load(path: str, changed: int, name: str, title: str) -> LoadedModel:
+    import torch
+
+    from alexnet_explorer.weights import load_weights
+
+    # Threads that wait for each other stall a page when a training keeps the cores busy: half of them do.
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    return load_weights(path, name, title)
+
+
+@st.cache_resource(show_spinner=False)
+def warm_up() -> threading.Thread:
+    """Load PyTorch in the background, once, while the visitor looks at the first page."""
+    thread = threading.Thread(target=_import_all, daemon=True)
+    thread.start()
+    return thread
+
+
+def _import_all() -> None:
+    for module in ("alexnet_explorer.weights", "plotly.graph_objects", "captum.attr"):
+        importlib.import_module(module)
+
+
+class Results:
+    """Arrays computed for one visitor, kept for the next: the oldest go when `most_bytes` are reached."""
+
+    def __init__(self, most_bytes: int = RESULT_BYTES) -> None:
+        self._kept: LRUCache[Hashable, Any] = LRUCache(most_bytes, getsizeof=size_of)
+        self._lock = threading.Lock()
+
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._kept
+
+    def get(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """The value kept under `key`, else computed and kept."""
+        with self._lock:
+            if key in self._kept:
+                found: T = self._kept[key]
+                return found
+        value = compute()
+        with self._lock, suppress(ValueError):  # larger than the whole cache: not kept
+            self._kept[key] = value
+        return value
+
+
+def size_of(value: object) -> int:
+    """Bytes of the arrays in a result, with a little for everything else."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes + 128
+    if isinstance(value, Mapping):
+        return sum(map(size_of, value.values())) + 128
+    if isinstance(value, list | tuple):
+        return sum(map(size_of, value)) + 128
+    return sum(size_of(part) for part in vars(value).values()) if hasattr(value, "__dict__") else 128
+
+
+@st.cache_resource(show_spinner=False)
+def results() -> Results:
+    """The one store of this server."""
+    return Results()

@@ -1,0 +1,80 @@
+"""The visitor's pictures: samples that ship with the libraries, and what was uploaded in this session."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+
+import streamlit as st
+from PIL import Image, ImageOps
+
+from alexnet_explorer.data.images import read_image
+from alexnet_explorer.data.samples import SAMPLES, load_sample
+
+UPLOAD_TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
+MOST_UPLOADS = 8
+_KEY = "uploads"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture under the name that the lens knows it by."""
+
+    name: str
+    title: str
+    image: Image.Image
+
+    @property
+    def key(self) -> str:
+        """What tells its content from others', for caches."""
+        return self.name
+
+
+def names() -> dict[str, str]:
+    """The pictures to choose from, by name with their titles: uploads first."""
+    return {name: title for name, (title, _) in _uploads().items()} | {
+        name: sample.title for name, sample in SAMPLES.items()
+    }
+
+
+def open_picture(name: str) -> Picture | None:
+    """The picture of that name, or None where this session does not have it (an upload of somebody else's)."""
+    if name in SAMPLES:
+        return Picture(name, SAMPLES[name].title, _sample(name))
+    if name in _uploads():
+        title, data = _uploads()[name]
+        return Picture(name, title, Image.open(io.BytesIO(data)).convert("RGB"))
+    return None
+
+
+def keep_upload(data: bytes, title: str) -> str:
+    """Keep an uploaded picture for this session and give its name. Raises ImageError where it is none.
+
+    It is kept as decoded and brought to at most 2048 pixels, so that what a page costs is bounded.
+    """
+    name = f"upload-{hashlib.sha256(data).hexdigest()[:12]}"
+    uploads = _uploads()
+    if name not in uploads:
+        buffer = io.BytesIO()
+        read_image(data, title).save(buffer, "PNG", compress_level=1)
+        uploads[name] = (title, buffer.getvalue())
+        for oldest in list(uploads)[:-MOST_UPLOADS]:
+            del uploads[oldest]
+    return name
+
+
+def _uploads() -> dict[str, tuple[str, bytes]]:
+    uploads: dict[str, tuple[str, bytes]] = st.session_state.setdefault(_KEY, {})
+    return uploads
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def square_thumbnail(name: str) -> Image.Image:
+    """The centre of a sample, 240 pixels on a side."""
+    return ImageOps.fit(_sample(name), (240, 240))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _sample(name: str) -> Image.Image:
+    return load_sample(name)

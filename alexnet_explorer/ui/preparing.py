@@ -1,0 +1,95 @@
+"""Data sets that are being downloaded or packed: in the background, so that a click on the page breaks none off."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from pathlib import Path, PurePath
+from typing import Literal
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from alexnet_explorer.data.packed import DataError, PackedSet
+from alexnet_explorer.data.sources import prepare
+
+Slot = Literal["start", "upload"]  # what a session waits for: the data of a run, or an upload to become a data set
+
+PATIENCE = 0.8  # seconds in which most are done, before a bar is shown
+REFRESH_SECONDS = 0.5
+
+
+class Preparation(threading.Thread):
+    """One data set on its way. `packed` is there at the end, or `message` says in words why not."""
+
+    def __init__(self, source: str | Path, name: str | None = None, folder: Path | None = None) -> None:
+        super().__init__(daemon=True, name=f"prepare {source}")
+        self.source, self.label = source, name
+        self.folder = folder  # removed at the end
+        self.share, self.text = 0.0, "Preparing the data"
+        self.packed: PackedSet | None = None
+        self.message = "The data could not be prepared: the terminal of the app says why."
+
+    def run(self) -> None:
+        try:
+            self.packed = prepare(self.source, self.label, self._hear)
+        except DataError as error:
+            self.message = str(error)
+        except OSError as error:
+            self.message = f"The data could not be stored ({error.strerror or error}): make room on the disk."
+        finally:
+            if self.folder:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _hear(self, share: float, text: str) -> None:
+        self.share, self.text = share, text
+
+
+@st.cache_resource(show_spinner=False)
+def _preparations() -> dict[str, Preparation]:
+    """Those of this server, by source: who asks for one that is under way waits for the same one."""
+    return {}
+
+
+def begin(slot: Slot, source: str) -> None:
+    """Prepare a data set by its name, for `result` to give."""
+    running = _preparations().get(source)
+    _wait_for(slot, source, running if running and running.is_alive() else Preparation(source))
+
+
+def begin_upload(file: UploadedFile, name: str) -> None:
+    """Prepare an uploaded zip file of class folders; `name` is its label, by default the file's name."""
+    folder = Path(tempfile.mkdtemp(prefix="alexnet-explorer-"))
+    path = folder / (PurePath(file.name).name or "upload.zip")
+    path.write_bytes(file.getbuffer())
+    _wait_for("upload", folder.name, Preparation(path, name.strip() or None, folder))
+
+
+def _wait_for(slot: Slot, key: str, preparation: Preparation) -> None:
+    _preparations()[key] = preparation
+    st.session_state[f"preparing_{slot}"] = key
+    if not preparation.is_alive():
+        preparation.start()
+    preparation.join(PATIENCE)
+
+
+def result(slot: Slot) -> PackedSet | None:
+    """What this session waits for, once; while it is under way a bar is drawn. Raises DataError where it failed."""
+    key = f"preparing_{slot}"
+    if key not in st.session_state:
+        return None
+    preparation = _preparations()[st.session_state[key]]
+    if preparation.is_alive():
+        st.fragment(_progress, run_every=REFRESH_SECONDS)(preparation)
+        return None
+    if preparation.packed is None:
+        raise DataError(preparation.message)
+    del st.session_state[key]
+    return preparation.packed
+
+
+def _progress(preparation: Preparation) -> None:
+    st.progress(min(preparation.share, 1.0), preparation.text)
+    if not preparation.is_alive():
+        st.rerun()

@@ -1,0 +1,370 @@
+"""The views: each is written once, for one network; a page shows one, or the same one for every network of the lens.
+
+A view computes arrays, then draws them on a scale that all networks in the row share, and says what the scale is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from alexnet_explorer.data.samples import SAMPLES
+from alexnet_explorer.figures import BASELINE_COLOUR, colour_of, histogram, prediction_bars
+from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, limits, mosaic, overlay, to_png
+from alexnet_explorer.runs import RunError
+from alexnet_explorer.ui import frame, lens, networks, pictures
+from alexnet_explorer.weights_file import WeightsError
+
+if TYPE_CHECKING:
+    from alexnet_explorer.inspection.attribution import Attribution
+    from alexnet_explorer.inspection.predict import Prediction
+    from alexnet_explorer.weights import LoadedModel
+
+Array = NDArray[np.float32]
+R = TypeVar("R")
+Scale = tuple[float, float]
+
+PAGE_PIXELS = 1200  # the width of a mosaic that has the page to itself
+SLOW_PIXELS = 96  # from this input size on, a slow method waits for a click
+
+
+@dataclass(frozen=True)
+class Look:
+    """The lens, resolved for one network of a row of `width` networks."""
+
+    model: LoadedModel
+    picture: pictures.Picture
+    layer: str
+    unit: int
+    target: int | None
+    colour: str
+    width: int
+
+    def remember(self, kind: Hashable, compute: Callable[[], R]) -> R:
+        """`compute`'s result for this network and picture, from the store of the server if it is there."""
+        return networks.results().get((kind, self.model.digest, self.picture.key), compute)
+
+    def seen(self) -> RGB:
+        """What the network sees of the picture: its crop, (size, size, 3) uint8."""
+        return np.asarray(self.model.preprocessing.crop(self.picture.image))
+
+    def at(self, layer: str) -> Look:
+        """The same look at another layer."""
+        return replace(self, layer=layer)
+
+    @property
+    def zoom(self) -> int:
+        """How often a pixel of the input is repeated, to be large enough to see."""
+        return max(1, round(PAGE_PIXELS / 3 / self.width / self.model.preprocessing.size))
+
+
+@dataclass(frozen=True)
+class View(Generic[R]):
+    """`compute` arrays for one network; `share` a scale between networks; `draw` on it."""
+
+    compute: Callable[[Look], R]
+    draw: Callable[[Look, R, Scale], None]
+    share: Callable[[Sequence[R]], Scale] = lambda results: (0.0, 0.0)
+
+
+def looks(page: frame.Page) -> list[Look]:
+    """The lens, resolved for each of its networks; what cannot be loaded says so and is left out."""
+    now = lens.current()
+    picture = pictures.open_picture(now.picture) or pictures.open_picture(next(iter(SAMPLES)))
+    assert picture is not None
+    found = []
+    for position, name in enumerate(now.models):
+        try:
+            loaded = networks.load(name, now.epoch)
+        except (RunError, WeightsError) as error:
+            st.error(str(error), icon=":material/error:")
+            continue
+        names = [layer.name for layer in loaded.model.layers.values() if layer.kind in page.layer_kinds]
+        layer = frame.layer_for(page, names)
+        single = len(now.models) == 1
+        colour = colour_of(0) if single else BASELINE_COLOUR if position == 0 else colour_of(position - 1)
+        target = now.target if now.target is not None and now.target < len(loaded.classes) else None
+        found.append(Look(loaded, picture, layer, now.unit or 0, target, colour, len(now.models)))
+    return found
+
+
+def side_by_side(view: View[Any], row: Sequence[Look]) -> None:
+    """The same view of every network, on one scale."""
+    with st.spinner("Computing …", show_time=True):
+        results = [view.compute(look) for look in row]
+    scale = view.share([result for result in results if result is not None])
+    for column, look, result in zip(st.columns(max(1, len(row))), row, results, strict=False):
+        with column:
+            if len(row) > 1:
+                st.markdown(f"**{plain(look.model.title)}**")
+            view.draw(look, result, scale)
+
+
+def plain(text: str) -> str:
+    """Text of a user as text, whatever Markdown would make of it."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|<>$~:^" else c for c in text)
+
+
+def show(picture: RGB, caption: str, alt: str, width: int | None = None) -> None:
+    """An array as a PNG that is never blurred, with its text alternative."""
+    st.image(to_png(picture), caption=caption, alt=alt, width=width or "content")
+
+
+def enlarged(picture: RGB, times: int) -> RGB:
+    """Each pixel repeated, so that it stays a pixel."""
+    return picture.repeat(times, 0).repeat(times, 1)
+
+
+# Predictions
+
+
+def _predict(look: Look) -> list[Prediction]:
+    from alexnet_explorer.inspection.predict import predict
+
+    return look.remember("predictions", lambda: predict(look.model, look.picture.image, 5))
+
+
+def _draw_predictions(look: Look, predictions: list[Prediction], scale: Scale) -> None:
+    best = predictions[0]
+    st.plotly_chart(
+        prediction_bars(predictions, look.colour),
+        key=f"bars {look.model.name}",
+        config={"displayModeBar": False},
+        alt="; ".join(f"{p.label} {p.probability:.1%}" for p in predictions),
+    )
+    st.caption(
+        f"It says **{plain(best.label)}** with {best.probability:.1%}. Trained on {plain(look.model.trained_on)}."
+    )
+    size = look.model.preprocessing.size
+    show(
+        enlarged(look.seen(), look.zoom),
+        f"What the network sees: {size}×{size} pixels",
+        f"The centre of the picture at {size} by {size} pixels",
+    )
+
+
+predictions = View(_predict, _draw_predictions)
+
+
+# Filters
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """`tiles` (n, kh, kw, 3) are pictures in 0–1 of kernels that see colours; (n, kh, kw) one unit's, map by map."""
+
+    tiles: Array
+    norms: Array
+    largest: float
+    colours: bool
+
+
+def _filters(look: Look) -> Kernels:
+    from alexnet_explorer.inspection import filters
+
+    model, layer = look.model.model, look.layer
+    colours = filters.kernels(model, layer).shape[1] in (1, 3) and layer == "conv1"
+    unit = min(look.unit, len(filters.norms(model, layer)) - 1)
+    tiles = filters.kernels(model, layer) if colours else filters.unit_kernel(model, layer, unit)
+    largest = filters.largest_weight(model, layer) if colours else float(np.abs(tiles).max())
+    return Kernels(tiles, filters.norms(model, layer), largest, colours)
+
+
+def _draw_filters(look: Look, kernels: Kernels, scale: Scale) -> None:
+    from alexnet_explorer.inspection import filters
+
+    largest = scale[1]
+    if kernels.colours:
+        tiles = filters.filters(look.model.model, look.layer, largest)
+        show(
+            mosaic((tiles * 255).astype(np.uint8), **_layout(tiles, look.width)),
+            f"{look.layer}: {len(tiles)} kernels of {_shape(tiles)} pixels. Grey is a weight of 0, full colour one of "
+            f"±{largest:.3g}.",
+            f"Mosaic of the {len(tiles)} kernels of {look.layer} in colour",
+        )
+    else:
+        maps = filters.input_maps(look.model.model, look.layer, min(look.unit, len(kernels.norms) - 1))
+        show(
+            mosaic(kernels.tiles, colormap="diverging", vmin=-largest, vmax=largest,
+                   **_layout(kernels.tiles, look.width)),
+            f"{look.layer}, unit {look.unit}: its weights for input maps {maps[0]} to {maps[-1]}, "
+            f"{_shape(kernels.tiles)} each. {_legend('diverging', (-largest, largest))}",
+            f"Mosaic of the kernel of unit {look.unit} of {look.layer}, one tile an input map",
+        )  # fmt: skip
+    figure = histogram(kernels.norms, f"norm of the {len(kernels.norms)} kernels of {look.layer}", look.colour)
+    figure.update_layout(height=180)
+    st.plotly_chart(figure, key=f"norms {look.model.name}", config={"displayModeBar": False},
+                    alt=f"Histogram of the kernels' norms, from {kernels.norms.min():.3g} to {kernels.norms.max():.3g}")  # fmt: skip
+
+
+filters_view = View(_filters, _draw_filters, lambda all_: (0.0, max((k.largest for k in all_), default=1.0) or 1.0))
+
+
+# Activations
+
+
+def _activations(look: Look) -> Array:
+    from alexnet_explorer.inspection.activations import walk
+
+    return look.remember("activations", lambda: walk(look.model, look.picture.image))[look.layer]
+
+
+def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], None]:
+    def draw(look: Look, values: Array, scale: Scale) -> None:
+        from alexnet_explorer.inspection.activations import statistics
+
+        colormap: Colormap = "diverging" if scale[0] < 0 else "viridis"
+        tiles = values if values.ndim == 3 else values[:, None, None]
+        unit = min(look.unit, len(tiles) - 1)
+        order = np.argsort(-np.abs(tiles).max(axis=(1, 2)), kind="stable") if strongest_first else np.arange(len(tiles))
+        show(
+            mosaic(tiles[order], colormap=colormap, vmin=scale[0], vmax=scale[1], **_layout(tiles, look.width)),
+            f"{look.layer}: {len(tiles)} {'maps of ' + _shape(tiles) if values.ndim == 3 else 'units'}, "
+            f"{'strongest first' if strongest_first else 'in order'}. {_legend(colormap, scale)}",
+            f"Mosaic of the activations of {look.layer}",
+        )
+        about = statistics(values)
+        st.caption(
+            f"{about.zeros:.0%} of the values are zero, {about.dead} of {about.maps} units show nothing here; "
+            f"values from {about.minimum:.3g} to {about.maximum:.3g}, mean {about.mean:.3g}. "
+            f"Strongest units: {', '.join(str(n) for n in order[:5])}."
+            if strongest_first
+            else f"{about.zeros:.0%} of the values are zero, {about.dead} of {about.maps} units show nothing here; "
+            f"values from {about.minimum:.3g} to {about.maximum:.3g}, mean {about.mean:.3g}."
+        )
+        if values.ndim == 3:
+            seen = enlarged(look.seen(), look.zoom)
+            show(
+                overlay(seen, values[unit], signed=colormap == "diverging"),
+                f"Unit {unit} over the picture: {values[unit].min():.3g} to {values[unit].max():.3g}, "
+                "coloured where it is strong",
+                _where(values[unit], f"Unit {unit} of {look.layer}"),
+            )
+        else:
+            st.caption(f"Unit {unit}: {values[unit]:.4g}")
+
+    return draw
+
+
+def activations_view(strongest_first: bool) -> View[Array]:
+    """The maps of the lens's layer, and its unit over the picture."""
+    return View(_activations, _draw_activations(strongest_first), _shared_limits)
+
+
+def _shared_limits(arrays: Sequence[Array]) -> Scale:
+    flat = np.concatenate([array.ravel() for array in arrays]) if arrays else np.zeros(1, np.float32)
+    signed = bool((flat < 0).any())
+    return limits(flat, "diverging") if signed else (0.0, float(flat.max()))
+
+
+# Saliency
+
+
+def saliency_view(method: str) -> View[Attribution | str | None]:
+    """One attribution method: a map, the reason why it does not apply, or None where it waits for a click."""
+    return View(lambda look: _explain(look, method), _draw_saliency, _shared_heat)
+
+
+def _explain(look: Look, method: str) -> Attribution | str | None:
+    from alexnet_explorer.inspection.attribution import METHODS, NotApplicable, attribute
+
+    key = (method, look.target)
+    slow = METHODS[method].slow and look.model.preprocessing.size >= SLOW_PIXELS
+    if not slow:
+        try:
+            return look.remember(key, lambda: attribute(look.model, look.picture.image, method, look.target))
+        except NotApplicable as reason:
+            return str(reason)
+    known = (key, look.model.digest, look.picture.key) in networks.results()
+    title = f"{METHODS[method].title}, {look.model.title}"
+    if not known and not st.button(f"Compute {title}: takes some seconds", key=f"compute {method} {look.model.name}"):
+        return None
+    bar = st.progress(0.0, title)
+    stop = st.empty()
+    # Any click runs the page anew, which ends this computation at its next step.
+    if not known:
+        stop.button("Stop", icon=":material/stop:", key=f"stop {method} {look.model.name}")
+
+    def progress(done: float) -> None:
+        bar.progress(min(done, 1.0), title)
+
+    try:
+        return look.remember(
+            key,
+            lambda: attribute(look.model, look.picture.image, method, look.target,
+                              progress=progress),
+        )  # fmt: skip
+    finally:
+        bar.empty()
+        stop.empty()
+
+
+def _shared_heat(results: Sequence[Attribution | str | None]) -> Scale:
+    maps = [result.map for result in results if not isinstance(result, str) and result is not None]
+    return 0.0, max((heat_limit(heat) for heat in maps), default=0.0)
+
+
+def _draw_saliency(look: Look, result: Attribution | str | None, scale: Scale) -> None:
+    if result is None:
+        return
+    if isinstance(result, str):
+        st.info(result, icon=":material/block:")
+        return
+    label = look.model.classes[result.target]
+    seen = enlarged(look.seen(), look.zoom)
+    colours = "blue speaks against the class, red for it" if result.signed else "the lighter, the more it matters"
+    show(
+        overlay(seen, result.map, result.signed, limit=scale[1] or None),
+        f"Evidence for “{label}”{f' at {result.layer}' if result.layer else ''}: {colours}; full colour from "
+        f"{'±' if result.signed else ''}{scale[1]:.3g}. {result.seconds:.2f} s",
+        _where(result.map, f"Evidence for {label}"),
+    )
+
+
+# Shared
+
+
+class Layout(TypedDict):
+    """Arguments of `mosaic`."""
+
+    columns: int
+    zoom: int
+
+
+def _layout(tiles: Array, width: int) -> Layout:
+    """Columns and zoom that fill the space of one network in a row of `width`."""
+    count, side = len(tiles), tiles.shape[2]
+    space = PAGE_PIXELS // width
+    columns = int(min(count, 64, max(8, round((count * 2) ** 0.5)), max(1, space // (side + 1))))
+    return {"columns": columns, "zoom": max(1, min(space // (columns * (side + 1)), 160 // side))}
+
+
+def _shape(tiles: Array) -> str:
+    return f"{tiles.shape[1]}×{tiles.shape[2]}"
+
+
+def _legend(colormap: Colormap, scale: Scale) -> str:
+    if colormap == "diverging":
+        return f"Blue {scale[0]:.3g}, white 0, red {scale[1]:.3g}."
+    return f"Dark {scale[0]:.3g}, light {scale[1]:.3g}."
+
+
+def _where(values: Array, name: str) -> str:
+    """A map in words: where its strength lies, for those who cannot see it."""
+    strength = np.abs(values)
+    total = float(strength.sum())
+    if total == 0:
+        return f"{name}: nothing anywhere"
+    rows, columns = (np.array_split(np.arange(side), 3) for side in strength.shape)
+    shares = {
+        f"{vertical} {horizontal}": float(strength[np.ix_(r, c)].sum()) / total
+        for vertical, r in zip(("upper", "middle", "lower"), rows, strict=True)
+        for horizontal, c in zip(("left", "centre", "right"), columns, strict=True)
+    }
+    place = max(shares, key=lambda name: shares[name])
+    return f"{name}: strongest in the {place} ninth of the picture, {shares[place]:.0%} of the total"

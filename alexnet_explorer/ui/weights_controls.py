@@ -1,0 +1,81 @@
+"""More networks: torchvision's, by one button, and a file of the visitor's own."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from alexnet_explorer.catalogue import imported_folder
+from alexnet_explorer.ui import lens
+from alexnet_explorer.ui.settings import runs_folder
+from alexnet_explorer.weights_file import WeightsError
+
+TORCHVISION_MODEL = "torchvision-imagenet"
+
+
+def more_networks() -> None:
+    """Both controls, side by side, and what became of the last use."""
+    st.subheader("More networks")
+    if message := st.session_state.pop("weights_message", None):
+        st.success(message, icon=":material/check:")
+    left, right = st.columns(2, gap="large")
+    with left:
+        _torchvision()
+    with right:
+        _own_file()
+
+
+def _torchvision() -> None:
+    st.markdown(
+        "**ImageNet, 1000 classes.** The network that torchvision publishes, trained on 1.2 million photographs."
+    )
+    if (imported_folder(runs_folder()) / f"{TORCHVISION_MODEL}.safetensors").exists():
+        if st.button("Look at it", key="use_torchvision"):
+            _show(TORCHVISION_MODEL, "This is torchvision's network.")
+        return
+    if not st.button("Download it (233 MB)", key="download_torchvision", icon=":material/download:"):
+        return
+    from alexnet_explorer.weights_import import download_torchvision
+
+    bar = st.progress(0.0, "Connecting …")
+    st.button("Stop", key="stop_download", icon=":material/stop:")  # any click ends this run of the page
+
+    def progress(done: int, total: int) -> None:
+        bar.progress(min(done / max(total, 1), 1.0), f"{done / 2**20:.0f} of {total / 2**20:.0f} MB")
+
+    folder = imported_folder(runs_folder())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = download_torchvision(folder, progress)
+    except (WeightsError, OSError) as error:
+        bar.empty()
+        st.error(str(error), icon=":material/cloud_off:")
+        return
+    _show(path.stem, "Downloaded, checked, and chosen in the sidebar.")
+
+
+def _own_file() -> None:
+    st.markdown(
+        "**Your own weights.** A `.pth` state dict or a `.safetensors` file of an AlexNet; names and shapes are "
+        "checked, nothing in it is executed. What shapes cannot tell (activation, LRN, preprocessing) is taken "
+        "from the preset that fits."
+    )
+    file = st.file_uploader("A weights file", ["pth", "pt", "safetensors"], key="own_weights", max_upload_size=1024)
+    if file is None or not st.button("Add it", key="add_weights", icon=":material/add:"):
+        return
+    from alexnet_explorer.weights_import import import_weights
+
+    folder = imported_folder(runs_folder())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with st.spinner("Reading and checking …"):
+            path = import_weights(file.getvalue(), file.name, folder)
+    except (WeightsError, OSError) as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    _show(path.stem, f"{path.stem} is added, and chosen in the sidebar.")
+
+
+def _show(name: str, message: str) -> None:
+    lens.change(models=(name,), epoch=None, layer=None, unit=None, target=None)
+    st.session_state["weights_message"] = message
+    st.rerun()

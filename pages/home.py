@@ -1,0 +1,48 @@
+"""Home: what this is, and the ways in."""
+
+import streamlit as st
+
+from alexnet_explorer.data.samples import SAMPLES
+from alexnet_explorer.ui import frame, lens, page, pictures
+
+page.head(
+    "home",
+    "In 2012 one network, eight layers deep, halved the gap between machines and people at naming photographs, and "
+    "neural networks have been everywhere since. Take it apart: look at what each layer sees in a picture of yours, "
+    "switch its ideas on and off, train both ways, and see what each idea was worth.",
+    title="AlexNet Explorer",
+)
+
+st.subheader("Start with a picture")
+for column, (name, sample) in zip(st.columns(len(SAMPLES)), SAMPLES.items(), strict=True):
+    with column:
+        st.image(pictures.square_thumbnail(name), alt=sample.description, width="stretch")
+        if st.button(sample.title, key=f"sample_{name}", width="stretch", help=sample.description):
+            lens.change(picture=name, target=None)
+            st.switch_page(frame.file_of("predict"))
+st.caption("Or bring your own: the page Predict takes a photograph from your disk. It stays on this computer.")
+
+st.subheader("What you can do here")
+WAYS = (
+    ("predict", "See what a network says", "The five best guesses for a photograph, and the few pixels they rest on."),
+    ("filters", "Look at what it learned", "The kernels as pictures: edges and colours that nobody programmed."),
+    ("activations", "Follow a picture through", "Every layer's maps, from pixels to meaning."),
+    ("saliency", "Ask it why", "Which pixels the answer hangs on, by five methods."),
+    (
+        "train",
+        "Train your own",
+        "ReLU or tanh, dropout, pooling, LRN, augmentation: with live curves, in the background.",
+    ),
+    ("compare", "Compare two runs", "What differs in the settings, in the curves, and on the same picture."),
+)
+for row in (WAYS[:3], WAYS[3:]):
+    for column, (name, title, text) in zip(st.columns(3), row, strict=True):
+        with column, st.container(border=True, height="stretch"):
+            st.page_link(frame.file_of(name), label=f"**{title}**")
+            st.caption(text)
+
+st.caption(
+    "Everything runs on this computer, without a network. The two networks that come with the app were trained for it "
+    "on CIFAR-10 (JPEG copy): ten classes, 32×32 pixels, so do not expect them to know more than aeroplanes, cars, "
+    "birds, cats, deer, dogs, frogs, horses, ships and lorries."
+)

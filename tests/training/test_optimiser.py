@@ -1,0 +1,97 @@
+"""The paper's update rule [5] in closed form, and the ways the rate falls."""
+
+import math
+
+import pytest
+import torch
+
+from alexnet_explorer.config import TrainConfig
+from alexnet_explorer.training.optimiser import MomentumSGD, learning_rate, plateau_drops
+
+
+def parameters(*shapes):
+    return [torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in shapes]
+
+
+def give_gradients(weights):
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    return [weight.grad.clone() for weight in weights]
+
+
+def test_each_step_is_the_papers_formula_while_the_rate_changes():
+    weights = parameters((4, 3), (4,))
+    optimiser = MomentumSGD(weights, 0.9, 5e-4)
+    w, v = [weight.detach().clone() for weight in weights], [torch.zeros_like(weight) for weight in weights]
+    for rate in (0.01, 0.05, 0.001, 0.1):
+        gradients = give_gradients(weights)
+        optimiser.step(rate)
+        for i, gradient in enumerate(gradients):
+            v[i] = 0.9 * v[i] - 5e-4 * rate * w[i] - rate * gradient
+            w[i] = w[i] + v[i]
+            torch.testing.assert_close(weights[i].detach(), w[i])
+            torch.testing.assert_close(optimiser.velocity[i], v[i])
+        assert all(weight.grad is None for weight in weights)
+
+
+def test_at_a_constant_rate_it_is_pytorchs_sgd():
+    ours = parameters((5, 2), (5,))
+    theirs = [weight.detach().clone().requires_grad_() for weight in ours]
+    optimiser = MomentumSGD(ours, 0.8, 0.01)
+    reference = torch.optim.SGD(theirs, lr=0.03, momentum=0.8, weight_decay=0.01)
+    for _ in range(5):
+        for weight, gradient in zip(theirs, give_gradients(ours), strict=True):
+            weight.grad = gradient
+        optimiser.step(0.03)
+        reference.step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def rates(schedule, steps=1000, **fields):
+    train = TrainConfig(schedule=schedule, learning_rate=0.1, **fields)
+    return [learning_rate(train, step / steps) for step in range(steps)]
+
+
+def test_constant_stays():
+    assert set(rates("constant")) == {0.1}
+
+
+def test_step_falls_to_a_tenth_at_a_half_three_quarters_and_nine_tenths():
+    found = rates("step")
+    assert found[499] == 0.1
+    for step, rate in ((500, 0.01), (749, 0.01), (750, 1e-3), (899, 1e-3), (900, 1e-4), (999, 1e-4)):
+        assert found[step] == pytest.approx(rate)
+
+
+def test_cosine_is_half_a_cosine_from_the_rate_to_nothing():
+    found = rates("cosine")
+    assert found[0] == 0.1
+    assert found[250] == pytest.approx(0.05 * (1 + math.sqrt(0.5)))
+    assert found[500] == pytest.approx(0.05)
+    assert 0 < found[999] < 1e-5
+    assert found == sorted(found, reverse=True)
+
+
+def test_one_cycle_rises_for_a_quarter_then_falls_to_nothing_in_straight_lines():
+    found = rates("one-cycle")
+    assert found[:250] == sorted(found[:250]) and found[250:] == sorted(found[250:], reverse=True)
+    assert found[0] == pytest.approx(0.004)  # not zero: the first steps are to learn too
+    assert found[125] == pytest.approx(0.05)
+    assert found[250] == 0.1
+    assert found[625] == pytest.approx(0.05)
+    assert 0 < found[999] < 2e-4
+
+
+def test_plateau_waits_for_patience_then_drops_at_most_three_times():
+    falling = [1.0, 0.9, 0.8]
+    assert plateau_drops([], 2) == plateau_drops(falling, 2) == 0
+    assert plateau_drops([*falling, 0.8], 2) == 0  # an equal loss is no progress, but one epoch is no plateau
+    assert plateau_drops([*falling, 0.8, 0.81], 2) == 1
+    assert plateau_drops([*falling, 0.85, 0.79, 0.85], 2) == 0  # a lower loss starts the count again
+    assert plateau_drops([*falling, 0.9, 0.9, 0.9], 2) == 1  # and so does a drop
+    assert plateau_drops([*falling, 0.9, 0.9, 0.9, 0.9], 2) == 2
+    assert plateau_drops([1.0] * 100, 2) == 3
+    train = TrainConfig(schedule="plateau", learning_rate=0.01, patience=2)
+    found = [learning_rate(train, 0.5, [1.0] * epochs) for epochs in range(12)]
+    assert found == pytest.approx([0.01] * 3 + [1e-3] * 2 + [1e-4] * 2 + [1e-5] * 5)
