@@ -15,6 +15,9 @@ import typer
 
 from .catalogue import DEFAULT_MODEL, find_model
 from .config import MODEL_PRESETS, ConfigError, RunConfig, preset_config
+from .data.images import ImageError, read_image
+from .data.packed import DataError, list_sets
+from .files import write_atomic
 from .runs import RunError, Status, differences, find_run, list_runs, new_run
 from .weights_file import WeightsError, read_metadata
 
@@ -55,6 +58,8 @@ def train(
     from .training.loop import train as train_run
 
     if resume:
+        if settings or epochs is not None or seed is not None:
+            _fail("--resume: a run goes on with its own settings; leave --set, --epochs and --seed out")
         run = find_run(resume, runs)
     else:
         config = _config(preset, data, settings or [], epochs, seed)
@@ -157,6 +162,7 @@ def explain(
     """Where in the picture the evidence for a class is: saliency maps over the picture, as one PNG."""
     from .inspection.attribution import METHODS, NotApplicable, attribute
     from .inspection.mosaic import to_png
+    from .inspection.predict import predict as predict_one
 
     if method != "all" and method not in METHODS:
         _fail(f"--method={method}: allowed are all, {', '.join(METHODS)}")
@@ -165,31 +171,30 @@ def explain(
     picture = _picture(image)
     loaded = _model(model, runs)
     index = _target(target, loaded)
+    if index is None:
+        index = predict_one(loaded, picture, 1)[0].index
     maps: list[Attribution] = []
     rows: list[dict[str, Any]] = []
     for name in METHODS if method == "all" else [method]:
         try:
             found = attribute(loaded, picture, name, index, layer if METHODS[name].needs_layer else None)
         except NotApplicable as reason:
-            rows.append({"method": name, "not_applicable": str(reason)})
+            rows.append({"method": name, "layer": None, "not_applicable": str(reason)})
             continue
         except KeyError as error:
             _fail(f"--layer={layer}: {error.args[0]}")
-        index = found.target
         maps.append(found)
         rows.append({"method": name, "layer": found.layer, "seconds": round(found.seconds, 4)})
-    if not maps:
-        _fail(f"--method={method}: {rows[0]['not_applicable']}")
-    out.write_bytes(to_png(_sheet(loaded, picture, maps)))
+    if maps:
+        _write(out, to_png(_sheet(loaded, picture, maps)))
     if as_json:
-        _print_json({"target": {"index": index, "label": loaded.classes[index or 0]}, "methods": rows})
-    else:
-        for row in rows:
-            said = row.get("not_applicable") or f"{row['seconds']:.2f} s" + (
-                f" at {row['layer']}" if row["layer"] else ""
-            )
-            typer.echo(f"{row['method']:<22} {said}")
-        typer.echo(f"for {loaded.classes[index or 0]!r}, written to {out}")
+        _print_json({"target": index, "label": loaded.classes[index], "methods": rows})
+        return
+    for row in rows:
+        place = f" at {row['layer']}" if row["layer"] else ""
+        said = row.get("not_applicable") or f"{row['seconds']:.2f} s{place}"
+        typer.echo(f"{row['method']:<22} {said}")
+    typer.echo(f"for {loaded.classes[index]!r}, {f'written to {out}' if maps else 'nothing to write'}")
 
 
 @data_app.command("prepare")
@@ -213,8 +218,6 @@ def data_prepare(
 @data_app.command("list")
 def data_list(as_json: AsJson = False) -> None:
     """The packed sets of this machine, and where they lie."""
-    from .data.packed import list_sets
-
     sets = list_sets()
     if as_json:
         _print_json(
@@ -242,7 +245,9 @@ def _config(preset: str, data: str, settings: list[str], epochs: int | None, see
         changes["train.epochs"] = epochs
     if seed is not None:
         changes["train.seed"] = seed
-    return preset_config(preset, Path(data).name or data).with_settings(changes)
+    # Tells digits from photographs; the run takes the label of the packed set.
+    name = (Path(data).name or data)[:120]
+    return preset_config(preset, name).with_settings(changes)
 
 
 def _made(runs: Path) -> Path:
@@ -254,12 +259,17 @@ def _made(runs: Path) -> Path:
 
 
 def _picture(path: Path) -> Image:
-    from .data.images import ImageError, read_image
-
     try:
         return read_image(path.read_bytes(), path.name)
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        _fail(f"--out={path}: it cannot be written: {error.strerror}")
 
 
 def _model(name: str, runs: Path) -> LoadedModel:
@@ -345,9 +355,10 @@ def _fail(message: str, exit_status: int = 2) -> NoReturn:
 def main() -> None:
     """Run the command line; faults that a user can mend end as one line on stderr and exit status 2."""
     try:
-        app()
-    except ValueError as error:  # ConfigError, DataError, ImageError, RunError, WeightsError, …
-        if type(error) is ValueError:
-            raise
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:  # an option or argument that does not parse
+        typer.echo(error.format_message(), err=True)
+        sys.exit(2)
+    except (ConfigError, DataError, ImageError, RunError, WeightsError) as error:
         typer.echo(" ".join(str(error).split()), err=True)
         sys.exit(2)

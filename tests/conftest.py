@@ -1,6 +1,9 @@
 """What most tests need: a place for data, a packed set of 120 small images, a run config that trains in a second."""
 
 import signal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -8,26 +11,40 @@ import torch
 
 from alexnet_explorer.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from alexnet_explorer.data.packed import PackedWriter
+from alexnet_explorer.runs import Run, new_run
 
 torch.set_num_threads(1)
 
 SIZE = 16
 
 
-@pytest.fixture(autouse=True)
-def untouched_process():
-    """A training is made for a process of its own; here it gives back what it sets for the whole process.
+class Trained(NamedTuple):
+    """See the fixture `trained`."""
 
-    Tests that draw from PyTorch's generator draw the same numbers every time.
-    """
-    torch.manual_seed(0)
+    root: Path
+    data: Path
+    relu: Run
+    tanh: Run
+
+
+@contextmanager
+def process_restored():
+    """A training is made for a process of its own: here it gives back what it sets for the whole process."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    torch.set_num_threads(1)
     if torch.are_deterministic_algorithms_enabled():  # the call imports for seconds
         torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def untouched_process():
+    """Every test starts from the same draw of PyTorch's generator, and leaves the process as it was."""
+    torch.manual_seed(0)
+    with process_restored():
+        yield
 
 
 @pytest.fixture
@@ -80,3 +97,17 @@ def small():
         return config.with_settings({name.replace("__", "."): value for name, value in settings.items()})
 
     return build
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, pack, small):
+    """A folder with two finished runs, a network and its tanh twin, and where the data lie that they were trained on."""
+    from alexnet_explorer.training.loop import train
+
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patched, process_restored():
+        patched.setenv("ALEXNET_EXPLORER_DATA", str(root / "data"))
+        packed = pack()
+        runs = [new_run(small(model__activation=name), packed, root / "runs") for name in ("relu", "tanh")]
+        assert [train(run).state for run in runs] == ["done", "done"]
+    return Trained(root / "runs", root / "data", *runs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +18,11 @@ from .preprocess import Preprocessing, canvas_for
 
 Part = Literal["train", "val", "test"]
 EVALUATION_BATCH = 256
-ORDER_STREAM = 8  # beside those of the augmentation and of dropout; (seed, epoch, 0) would be the split's (seed, epoch)
 
 
-class Batch(NamedTuple):
-    """x (B, C, size, size), y (B,) class indices, index (B,) places in the packed set."""
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """x (B, C, size, size), y (B,) class indices, index (B,) in the packed set."""
 
     x: Tensor
     y: Tensor
@@ -90,7 +91,7 @@ class TrainingData:
     def training(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """One epoch in its own random order, from batch number `first` on."""
         seed, size = self.config.train.seed, self.config.train.batch_size
-        order = torch.randperm(self.count("train"), generator=generator(seed, epoch, ORDER_STREAM))
+        order = torch.randperm(self.count("train"), generator=generator(seed, epoch, 0))
         draws = draw(
             self.config.data, seed, epoch, self.packed.count("train"), self.preprocessing.canvas,
             self.preprocessing.size, self.packed.colour_covariance,

@@ -87,14 +87,16 @@ def _open(data: bytes, name: str) -> ImageFile:
     reader = next((reader for signature, reader in _READERS if data.startswith(signature)), None)
     if reader is None:
         raise ImageError(f"{shown} is not a picture of a known format: use JPEG, PNG, GIF, WebP, BMP or TIFF.")
+    limit = f"and pictures of at most {MAX_PIXELS // 10**6} million pixels are read: save it smaller."
     try:
         image = reader(BytesIO(data))
-        width, height = image.size
+    except Image.DecompressionBombError:  # some readers look themselves, with a higher limit
+        raise ImageError(f"{shown} has too many pixels, {limit}") from None
     except _DAMAGED:
         raise ImageError(_unreadable(shown)) from None
+    width, height = image.size
     if width * height > MAX_PIXELS:
-        raise ImageError(f"{shown} has {width}×{height} pixels, and pictures of at most {MAX_PIXELS // 10**6} million "
-                         "pixels are read: save it smaller.")  # fmt: skip
+        raise ImageError(f"{shown} has {width}×{height} pixels, {limit}")
     if not width * height:
         raise ImageError(_unreadable(shown))
     return image

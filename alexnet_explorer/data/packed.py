@@ -108,7 +108,7 @@ def open_set(folder: Path | str) -> PackedSet:
         whole = all(np.load(folder / f"{name}.npy", mmap_mode="r").shape == shape for name, shape in shapes.items())
     except DataError:
         raise
-    except (OSError, LookupError, TypeError, ValueError):
+    except (OSError, EOFError, LookupError, TypeError, ValueError):
         whole = False
     if not whole:
         raise DataError(f"The packed set {folder.name!r} is damaged: delete its folder and prepare the data again.")

@@ -22,7 +22,10 @@ class Sample(NamedTuple):
 
 SAMPLES: dict[str, Sample] = {
     "cat": Sample(
-        "Cat", "Chelsea the cat; by Stéfan van der Walt (CC0), from scikit-image.", "scikit-image", "skimage/data/chelsea.png"
+        "Cat",
+        "Chelsea the cat; by Stéfan van der Walt (CC0), from scikit-image.",
+        "scikit-image",
+        "skimage/data/chelsea.png",
     ),
     "coffee": Sample(
         "Coffee",
@@ -49,13 +52,18 @@ SAMPLES: dict[str, Sample] = {
         "skimage/data/motorcycle_left.png",
     ),
     "china": Sample(
-        "Temple", "A temple in China; by danielbuechele (CC BY 2.0), from scikit-learn.", "scikit-learn",
+        "Temple",
+        "A temple in China; by danielbuechele (CC BY 2.0), from scikit-learn.",
+        "scikit-learn",
         "sklearn/datasets/images/china.jpg",
     ),
     "flower": Sample(
-        "Flower", "A dahlia; by vultilion (CC BY 2.0), from scikit-learn.", "scikit-learn", "sklearn/datasets/images/flower.jpg"
+        "Flower",
+        "A dahlia; by vultilion (CC BY 2.0), from scikit-learn.",
+        "scikit-learn",
+        "sklearn/datasets/images/flower.jpg",
     ),
-}  # fmt: skip
+}
 
 
 def sample_names() -> list[str]:

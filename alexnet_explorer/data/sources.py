@@ -29,7 +29,6 @@ from PIL import Image
 from alexnet_explorer.data.images import MAX_BYTES, ImageError, picture_size, read_square
 from alexnet_explorer.data.packed import (
     FORMAT,
-    SPLITS,
     DataError,
     PackedSet,
     PackedWriter,
@@ -72,7 +71,14 @@ def prepare(source: str | Path, name: str | None = None, progress: Progress | No
     already. `name` is the label of the new set, by default the source's own. `progress` hears of a share of the
     work done, 0–1, and of what is being done. Raises DataError with one sentence that says what to do.
     """
-    progress = progress or (lambda share, text: None)
+    try:
+        return _prepare(source, name, progress or (lambda share, text: None))
+    except OSError as error:  # what cannot be read is dealt with where it is read
+        raise DataError(f"The data could not be stored ({error.strerror or error}): make room in the data folder, "
+                        "or choose another one by ALEXNET_EXPLORER_DATA.") from error  # fmt: skip
+
+
+def _prepare(source: str | Path, name: str | None, progress: Progress) -> PackedSet:
     if name is not None:
         name = clean_name(name)
         if name in SOURCES and name != source:
@@ -165,12 +171,12 @@ def _download(source: str, name: str | None, progress: Progress) -> PackedSet:
 def _pack_cifar10(folder: Path, name: str, fingerprint: str, progress: Progress) -> PackedSet:
     from torchvision.datasets import CIFAR10
 
-    _fetch("cifar10", folder, lambda: CIFAR10(folder, download=True), progress)
-    progress(0.9, "packing CIFAR-10")
-    sets = {split: CIFAR10(folder, train=split == "train") for split in SPLITS}
-    with PackedWriter(name, sets["train"].classes, 32, fingerprint) as writer:
-        for split in SPLITS:
-            writer.add(split, sets[split].data, sets[split].targets)
+    train = _fetch("cifar10", folder, lambda: CIFAR10(folder, download=True), progress)
+    progress(0.8, "packing cifar10")
+    test = CIFAR10(folder, train=False)
+    with PackedWriter(name, train.classes, 32, fingerprint) as writer:
+        writer.add("train", train.data, train.targets)
+        writer.add("test", test.data, test.targets)
         return writer.finish()
 
 
@@ -201,9 +207,6 @@ def _fetch(source: str, folder: Path, build: Callable[[], Any], progress: Progre
         reason = getattr(reason, "strerror", None) or str(reason)
         raise DataError(f"{source!r} could not be downloaded ({reason}): check the network connection, {instead}"
                         ) from None  # fmt: skip
-    except OSError as error:
-        raise DataError(f"{source!r} could not be stored ({error.strerror or error}): make room in the data folder, "
-                        "or choose another one by ALEXNET_EXPLORER_DATA.") from None  # fmt: skip
 
 
 def _watch(source: str, folder: Path, build: Callable[[], Any], progress: Progress) -> Any:
@@ -319,7 +322,7 @@ def _folder_tree(root: Path) -> _Tree:
                     elif entry.is_dir():
                         tree.folders.add(path)
                         bases.append(path + "/")
-                    elif _wanted(entry.name):
+                    elif entry.is_file() and _wanted(entry.name):
                         about = entry.stat()
                         tree.files[path] = f"{about.st_size} {about.st_mtime_ns}"
         except OSError as error:
@@ -478,7 +481,10 @@ def _readable_names(tree: _Tree, base: str) -> dict[str, str]:
     """From classes.tsv beside the class folders or at the top, if it is there: folder name → first readable name."""
     for path in (base + CLASS_NAMES, CLASS_NAMES):
         if path in tree.files:
-            lines = tree.read(path).decode("utf-8-sig", "replace").splitlines()
+            try:
+                lines = tree.read(path).decode("utf-8-sig", "replace").splitlines()
+            except ImageError as error:
+                raise DataError(str(error)) from None
             rows = (line.partition("\t") for line in lines)
             return {folder.strip(): names.split(",")[0].strip() for folder, _, names in rows}
     return {}

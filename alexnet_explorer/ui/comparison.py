@@ -51,9 +51,7 @@ def show_curves(runs: Sequence[Run]) -> None:
     smoothing = right.slider("Smoothing", 0.0, 0.99, 0.0, 0.01, key="compare_smoothing")
     rows = {run.id: run.metrics()[0] for run in runs}
     named = titles(runs)
-    st.caption(
-        "Solid: validation. Dotted: training, on changed pictures and with dropout, so often the higher one."
-    )
+    st.caption("Solid: validation. Dotted: training, on changed pictures and with dropout, so often higher.")
     columns = st.columns(2)
     for column, metric, y_title, factor in (
         (columns[0], "loss", "loss (cross-entropy, nats)", 1.0),
@@ -66,8 +64,8 @@ def show_curves(runs: Sequence[Run]) -> None:
                 x, y = series(rows[run.id], f"{part}/{metric}", axis or "epoch")
                 lines.append(RunCurve(named[run.id], colour, x, [v * factor for v in y], dash))
         with column:
-            st.plotly_chart(curves(lines, y_title, X_AXES[axis or "epoch"], smoothing=smoothing), key=f"curves_{metric}",
-                            alt=f"Curves of {y_title} of {', '.join(named.values())}")  # fmt: skip
+            chart = curves(lines, y_title, X_AXES[axis or "epoch"], smoothing=smoothing)
+            st.plotly_chart(chart, key=f"curves_{metric}", alt=f"{y_title} of {', '.join(named.values())}")
 
 
 def series(rows: Sequence[Mapping[str, float]], metric: str, axis: str) -> tuple[list[float], list[float]]:

@@ -204,8 +204,10 @@ def _choose_epoch(kept: Sequence[tuple[int, Path]]) -> None:
     if len(epochs) < 2:
         lens.change(epoch=None)
         return
+    if lens.current().epoch not in epochs:
+        lens.change(epoch=None)
     wanted = lens.current().epoch
-    st.session_state["lens_epoch"] = wanted if wanted in epochs else epochs[-1]
+    st.session_state["lens_epoch"] = epochs[-1] if wanted is None else wanted
     st.select_slider(
         "Epoch", epochs, key="lens_epoch", on_change=_take_epoch, args=(epochs[-1],),
         help="The network as it was after this many passes over its training images.",

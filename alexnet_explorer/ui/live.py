@@ -16,6 +16,7 @@ from alexnet_explorer.ui.views import plain
 
 MOST_ROWS = 4000  # of a run's metrics that a session keeps; of more, every second one goes
 LOG_BYTES = 4000
+IMPATIENT_SECONDS = 10.0  # of training, in which its view is drawn more often
 CHART_HEIGHT = 320  # pixels
 
 _WATCHED = "watched_run"
@@ -62,9 +63,9 @@ def show(run: Run) -> None:
 
 def refresh_seconds(status: Status) -> float | None:
     """How often the view of a run is drawn anew; None: never, as nothing changes."""
-    if status.state == "running":
+    if status.state == "running" and status.seconds > IMPATIENT_SECONDS:
         return 1.0
-    return 0.5 if starting(status) else None
+    return 0.5 if status.state == "running" or starting(status) else None
 
 
 def starting(status: Status) -> bool:
@@ -89,7 +90,8 @@ def state_text(status: Status, stopping: bool = False) -> str:
 def progress_text(status: Status) -> str:
     """How far it is: '3.4 of 30 epochs'."""
     done = f"{status.epoch:.1f}".removesuffix(".0")
-    return f"{done} of {status.epochs} epochs"
+    left = f", {duration(status.seconds_left)} left" if status.state == "running" and status.seconds_left else ""
+    return f"{done} of {status.epochs} epochs{left}"
 
 
 def follow(run: Run, kept: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -144,15 +146,13 @@ def charts(kept: Mapping[str, Any]) -> tuple[Any, Any]:
     return made[0], made[1]
 
 
-def duration(seconds: float | None) -> str:
-    """'42 s', '3 min 20 s', '1 h 05 min'; a dash where there is no number."""
-    if seconds is None:
-        return "–"
+def duration(seconds: float) -> str:
+    """'42 s', '3 min 20 s', '17 min', '1 h 05 min'."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    return f"{rest} s" if not minutes else f"{minutes} min" if minutes > 9 else f"{minutes} min {rest:02} s"
 
 
 def percent(share: float | None) -> str:
@@ -160,9 +160,10 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{share:.1%}"
 
 
-def open_page(name: str, models: Sequence[str], **query: str) -> None:
-    """Go to a page with these networks in the lens."""
-    lens.change(models=tuple(models)[: lens.MOST_MODELS], epoch=None, layer=None, unit=None, target=None)
+def open_page(name: str, models: Sequence[str] = (), **query: str) -> None:
+    """Go to a page, with these networks in the lens where some are given, and these parameters in the link."""
+    if models:
+        lens.change(models=tuple(models), epoch=None, layer=None, unit=None, target=None)
     st.switch_page(frame.file_of(name), query_params=query or None)
 
 
@@ -241,12 +242,9 @@ def _numbers(status: Status) -> None:
         "Validation error": percent(summary.get("val/top1_error")),
         "Test error": percent(summary.get("test/top1_error")),
         "Images per second": f"{status.img_per_s:,.0f}" if status.img_per_s else "–",
-        "Time": duration(status.seconds or None),
-        "Time left": duration(status.seconds_left),
+        "Time": duration(status.seconds) if status.seconds else "–",
     }
-    if status.state == "done":
-        del shown["Time left"]
-    else:
+    if status.state != "done":
         del shown["Test error"]  # computed once, at the end
     for column, (label, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
         column.metric(label, value)

@@ -30,7 +30,7 @@ def row(run: Run, status: Status) -> dict[str, Any]:
     return {
         "run": title,
         "status": live.state_text(status, run.stop_file.exists()),
-        "epochs": live.progress_text(status).removesuffix(" epochs"),
+        "epochs": f"{status.epoch:.3g}/{status.epochs}",
         "validation": _percent(summary.get("val/top1_error")),
         "test": _percent(summary.get("test/top1_error")),
         "minutes": status.seconds / 60 or None,
@@ -81,7 +81,7 @@ def show() -> None:
     if all(run.in_gallery for run in runs):
         st.info("You have no runs of your own yet: start one on the page Train.")
         if st.button("Train a network", icon=":material/model_training:", key="runs_train"):
-            live.open_page("train", lens.current().models)
+            live.open_page("train")
     if not runs:
         return
     words = st.text_input("Filter", key="runs_filter", placeholder="tanh done", help="Words of title, state or id.")
@@ -140,7 +140,7 @@ def _actions(chosen: Sequence[Run], statuses: dict[str, Status]) -> None:
         if _button("Look inside", "image_search", one and len(networks) == 1):
             live.open_page("predict", ids)
         if _button("Watch", "show_chart", one):
-            live.open_page("train", lens.current().models, run=ids[0])
+            live.open_page("train", run=ids[0])
         own = not any(run.in_gallery for run in chosen)
         gallery = "" if own else "The gallery's runs ship with the project: they can be looked at, not trained on."
         if _button("Stop", "stop", bool(working), gallery):
@@ -151,7 +151,7 @@ def _actions(chosen: Sequence[Run], statuses: dict[str, Status]) -> None:
             live.resume(chosen[0])
             st.rerun()
     st.caption(
-        gallery or "Choose runs by the boxes at the left: one to look inside or to watch, two to four to compare."
+        gallery or "Choose runs by the boxes on their left: one to look inside or watch, two to four to compare."
     )
 
 

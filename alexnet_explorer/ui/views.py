@@ -196,10 +196,11 @@ def _draw_filters(look: Look, kernels: Kernels, scale: Scale) -> None:
             f"{_shape(kernels.tiles)} each. {_legend('diverging', (-largest, largest))}",
             f"Mosaic of the kernel of unit {look.unit} of {look.layer}, one tile an input map",
         )  # fmt: skip
-    figure = histogram(kernels.norms, f"norm of the {len(kernels.norms)} kernels of {look.layer}", look.colour)
+    norms = kernels.norms
+    figure = histogram(norms, f"norm of the {len(norms)} kernels of {look.layer}", look.colour)
     figure.update_layout(height=180)
-    st.plotly_chart(figure, key=f"norms {look.model.name}", config={"displayModeBar": False},
-                    alt=f"Histogram of the kernels' norms, from {kernels.norms.min():.3g} to {kernels.norms.max():.3g}")  # fmt: skip
+    described = f"Histogram of the kernels' norms, from {norms.min():.3g} to {norms.max():.3g}"
+    st.plotly_chart(figure, key=f"norms {look.model.name}", config={"displayModeBar": False}, alt=described)
 
 
 filters_view = View(_filters, _draw_filters, lambda all_: (0.0, max((k.largest for k in all_), default=1.0) or 1.0))
@@ -221,7 +222,8 @@ def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], N
         colormap: Colormap = "diverging" if scale[0] < 0 else "viridis"
         tiles = values if values.ndim == 3 else values[:, None, None]
         unit = min(look.unit, len(tiles) - 1)
-        order = np.argsort(-np.abs(tiles).max(axis=(1, 2)), kind="stable") if strongest_first else np.arange(len(tiles))
+        strength = np.abs(tiles).max(axis=(1, 2))
+        order = np.argsort(-strength, kind="stable") if strongest_first else np.arange(len(tiles))
         show(
             mosaic(tiles[order], colormap=colormap, vmin=scale[0], vmax=scale[1], **_layout(tiles, look.width)),
             f"{look.layer}: {len(tiles)} {'maps of ' + _shape(tiles) if values.ndim == 3 else 'units'}, "
@@ -232,10 +234,7 @@ def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], N
         st.caption(
             f"{about.zeros:.0%} of the values are zero, {about.dead} of {about.maps} units show nothing here; "
             f"values from {about.minimum:.3g} to {about.maximum:.3g}, mean {about.mean:.3g}. "
-            f"Strongest units: {', '.join(str(n) for n in order[:5])}."
-            if strongest_first
-            else f"{about.zeros:.0%} of the values are zero, {about.dead} of {about.maps} units show nothing here; "
-            f"values from {about.minimum:.3g} to {about.maximum:.3g}, mean {about.mean:.3g}."
+            f"Strongest units: {', '.join(map(str, strength.argsort()[::-1][:5]))}."
         )
         if values.ndim == 3:
             seen = enlarged(look.seen(), look.zoom)
