@@ -234,7 +234,7 @@ class TrainConfig(_Config):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="fp32 repeats to the bit; auto takes bf16 where the hardware has it"
     )
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: all cores but those kept for the page")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: all cores but one, kept for the page")
     snapshot_layers: tuple[str, ...] = Field((), description="layers kept at epochs 0, 1, 2, 4, …; none named: all")
 
     @field_validator("snapshot_layers", mode="before")
@@ -390,5 +390,6 @@ def preset_config(preset: str, data: str = "digits", num_classes: int | None = N
         return RunConfig(
             model=model, data=DataConfig(name=data, augmentation=augmentation, scaling="2012"), train=train
         )
-    train = TrainConfig(epochs=30, learning_rate=0.06 if preset == "alexnet-32" else 0.03)
+    rate = 0.06 if preset == "alexnet-32" and data != "digits" else 0.03
+    train = TrainConfig(epochs=30, learning_rate=rate)
     return RunConfig(model=model, data=DataConfig(name=data, augmentation=augmentation), train=train)

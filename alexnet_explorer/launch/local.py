@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def start(run: Run) -> None:
     if sys.platform == "win32":
         child.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     else:
-        child.nice(NICENESS)
+        child.nice(max(NICENESS, child.nice()))  # only root may lower it
     # Until the process has loaded PyTorch and speaks for itself.
     starting = replace(
         status, state="queued", message="", host=socket.gethostname(), pid=process.pid, pid_started=child.create_time(),

@@ -15,7 +15,7 @@ from .. import __version__
 from ..config import RunConfig
 from ..model import AlexNet
 
-PROBE_IMAGES = 32
+PROBE_IMAGES = 16
 
 
 def _versions() -> dict[str, str]:
@@ -55,8 +55,7 @@ def choose_engine(config: RunConfig) -> Engine:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise DeviceError("train.device=cuda: no CUDA GPU is seen here; take train.device=auto or cpu")
     device = "cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu"
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
+    torch.set_num_threads(config.train.threads or max(1, torch.get_num_threads() - 1))
     precision = config.train.precision
     if precision == "fp32":
         if device == "cuda":  # what is used here repeats on a CPU as it is, and the switch takes seconds to import

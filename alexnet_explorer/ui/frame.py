@@ -13,6 +13,7 @@ from streamlit.navigation.page import Page as StreamlitPage
 from alexnet_explorer.catalogue import ModelEntry
 from alexnet_explorer.config import ConfigError
 from alexnet_explorer.data.images import ImageError
+from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import lens, networks, pictures
@@ -70,7 +71,7 @@ def run() -> None:
     framed = _FRAMED.set(True)
     try:
         chosen.run()
-    except (RunError, WeightsError, ImageError, ConfigError) as error:
+    except (RunError, WeightsError, ImageError, ConfigError, DataError) as error:
         st.error(str(error), icon=":material/error:")
     finally:
         _FRAMED.reset(framed)

@@ -16,8 +16,9 @@ from alexnet_explorer.ui.views import plain
 
 MOST_ROWS = 4000  # of a run's metrics that a session keeps; of more, every second one goes
 LOG_BYTES = 4000
-IMPATIENT_SECONDS = 10.0  # of training, in which its view is drawn more often
 CHART_HEIGHT = 320  # pixels
+
+PARTS = {"train": "training", "val": "validation"}
 
 _WATCHED = "watched_run"
 _ROWS = "watched_rows"
@@ -42,7 +43,7 @@ def watch(run_id: str) -> None:
 
 def watched() -> Run | None:
     """The run of the link, else the one looked at before, else one that is at work, else the newest; or none."""
-    for wanted in (st.query_params.get("run", ""), st.session_state.get(_WATCHED, "")):
+    for wanted in dict.fromkeys((st.query_params.get("run", ""), st.session_state.get(_WATCHED, ""))):
         try:
             if wanted:
                 return find_run(wanted, runs_folder())
@@ -56,16 +57,20 @@ def watched() -> Run | None:
 def show(run: Run) -> None:
     """The live view of a run; it redraws itself while the run is at work, and only then."""
     watch(run.id)
-    st.subheader(plain(run.title), anchor=False)
+    try:
+        st.subheader(plain(run.title), anchor=False)
+    except RunError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
     interval = refresh_seconds(run.status())
     st.fragment(_draw, run_every=interval)(run, interval)
 
 
 def refresh_seconds(status: Status) -> float | None:
     """How often the view of a run is drawn anew; None: never, as nothing changes."""
-    if status.state == "running" and status.seconds > IMPATIENT_SECONDS:
+    if status.state == "running" and status.step > 1:
         return 1.0
-    return 0.5 if status.state == "running" or starting(status) else None
+    return 0.5 if status.state == "running" or starting(status) else None  # until there are curves to look at
 
 
 def starting(status: Status) -> bool:
@@ -87,23 +92,28 @@ def state_text(status: Status, stopping: bool = False) -> str:
     return "not started" if status.state == "queued" else status.state
 
 
+def epochs_text(status: Status) -> str:
+    """How far it is: '3.4 of 30'."""
+    return f"{status.epoch:.1f}".removesuffix(".0") + f" of {status.epochs}"
+
+
 def progress_text(status: Status) -> str:
-    """How far it is: '3.4 of 30 epochs'."""
-    done = f"{status.epoch:.1f}".removesuffix(".0")
+    """How far it is, and how long it will take: '3.4 of 30 epochs, 42 s left'."""
     left = f", {duration(status.seconds_left)} left" if status.state == "running" and status.seconds_left else ""
-    return f"{done} of {status.epochs} epochs{left}"
+    return f"{epochs_text(status)} epochs{left}"
 
 
 def follow(run: Run, kept: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The rows of a run's metrics, brought up to date: only what was written since `kept` is read.
 
-    `train` has (epoch, loss, error) of each interval, `val` of each epoch, errors in percent.
+    `train` has (epoch, loss, error) of each interval, `val` of each epoch, errors in percent. Raises RunError where
+    a row is damaged.
     """
     kept = kept if kept and kept["run"] == run.id else _nothing(run)
     try:
         rows, offset = run.metrics(kept["offset"])
         cut = bool(rows) and rows[0]["step"] < kept["step"]
-    except ValueError:  # the middle of a line
+    except RunError:  # the middle of a line
         cut = True
     if cut:  # a resumed run has cut its file back to its checkpoint, and written on
         kept = _nothing(run)
@@ -132,11 +142,10 @@ def _within_bounds(points: list[tuple[float, float, float]]) -> list[tuple[float
 
 def charts(kept: Mapping[str, Any]) -> tuple[Any, Any]:
     """Two Plotly figures, loss and error over the epochs, each with training and validation."""
-    names = (("train", "training"), ("val", "validation"))
     made = []
-    for column, title in ((1, "loss"), (2, "error, %")):
+    for column, title in ((1, "loss (cross-entropy, nats)"), (2, "top-1 error (%)")):
         lines = []
-        for position, (part, name) in enumerate(names):
+        for position, (part, name) in enumerate(PARTS.items()):
             x, y = [row[0] for row in kept[part]], [row[column] for row in kept[part]]
             lines.append(figures.RunCurve(name, figures.colour_of(position), x, y))
         figure = figures.curves(lines, title, "epoch")
@@ -198,11 +207,7 @@ def _draw(run: Run, interval: float | None) -> None:
     stopping = run.stop_file.exists()
     _headline(run, status, stopping)
     _numbers(status)
-    st.session_state[_ROWS] = follow(run, st.session_state.get(_ROWS))
-    for column, figure, name in zip(st.columns(2), charts(st.session_state[_ROWS]), ("loss", "error"), strict=True):
-        column.plotly_chart(
-            figure, key=f"watched_{name}", config={"displayModeBar": False}, alt=_in_words(name, status)
-        )
+    _curves(run, status.summary)
     _ways_on(run)
 
 
@@ -238,7 +243,7 @@ def _log(run: Run) -> None:
 def _numbers(status: Status) -> None:
     summary = status.summary
     shown = {
-        "Training error": percent(summary.get("epoch/train_top1_error")),
+        "Training error": percent(summary.get("epoch/train_top1_error", summary.get("train/top1_error"))),
         "Validation error": percent(summary.get("val/top1_error")),
         "Test error": percent(summary.get("test/top1_error")),
         "Images per second": f"{status.img_per_s:,.0f}" if status.img_per_s else "–",
@@ -250,13 +255,23 @@ def _numbers(status: Status) -> None:
         column.metric(label, value)
 
 
-def _in_words(name: str, status: Status) -> str:
-    """A chart's text alternative."""
-    last = {
-        part: status.summary.get(f"{part}/{'loss' if name == 'loss' else 'top1_error'}") for part in ("train", "val")
-    }
-    said = [f"{part} {value:.3g}" for part, value in last.items() if value is not None]
-    return f"Curves of {name} over the epochs, last values: {', '.join(said) or 'none yet'}"
+def _curves(run: Run, summary: Mapping[str, float]) -> None:
+    try:
+        kept = st.session_state[_ROWS] = follow(run, st.session_state.get(_ROWS))
+    except RunError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    for column, figure, metric in zip(st.columns(2), charts(kept), ("loss", "top1_error"), strict=True):
+        column.plotly_chart(
+            figure, key=f"watched_{metric}", config={"displayModeBar": False}, alt=in_words(metric, summary)
+        )
+
+
+def in_words(metric: str, summary: Mapping[str, float]) -> str:
+    """The text alternative of a chart."""
+    last = {name: summary.get(f"{part}/{metric}") for part, name in PARTS.items()}
+    said = [f"{name} {value:.3g}" for name, value in last.items() if value is not None]
+    return f"Curves of {metric.replace('top1_', 'top-1 ')} over the epochs; now: {', '.join(said) or 'nothing yet'}"
 
 
 def _ways_on(run: Run) -> None:

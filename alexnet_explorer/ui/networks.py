@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -99,6 +100,9 @@ def warm_up() -> threading.Thread:
 def _import_all() -> None:
     for module in ("alexnet_explorer.weights", "plotly.graph_objects", "captum.attr"):
         importlib.import_module(module)
+    # Streamlit collects garbage after every run of a page; what was imported need not be looked through each time.
+    gc.collect()
+    gc.freeze()
 
 
 class Results:

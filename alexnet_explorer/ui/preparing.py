@@ -59,10 +59,17 @@ def begin(slot: Slot, source: str) -> None:
 
 
 def begin_upload(file: UploadedFile, name: str) -> None:
-    """Prepare an uploaded zip file of class folders; `name` is its label, by default the file's name."""
+    """Prepare an uploaded zip file of class folders; `name` is its label, by default the file's name.
+
+    Raises DataError where the disk is full.
+    """
     folder = Path(tempfile.mkdtemp(prefix="alexnet-explorer-"))
     path = folder / (PurePath(file.name).name or "upload.zip")
-    path.write_bytes(file.getbuffer())
+    try:
+        path.write_bytes(file.getbuffer())
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise DataError(f"{file.name!r} could not be stored ({error.strerror}): make room on the disk.") from error
     _wait_for("upload", folder.name, Preparation(path, name.strip() or None, folder))
 
 

@@ -30,7 +30,7 @@ def row(run: Run, status: Status) -> dict[str, Any]:
     return {
         "run": title,
         "status": live.state_text(status, run.stop_file.exists()),
-        "epochs": f"{status.epoch:.3g}/{status.epochs}",
+        "epochs": live.epochs_text(status),
         "validation": _percent(summary.get("val/top1_error")),
         "test": _percent(summary.get("test/top1_error")),
         "minutes": status.seconds / 60 or None,
@@ -43,11 +43,11 @@ def row(run: Run, status: Status) -> dict[str, Any]:
 
 
 COLUMNS = {
-    "run": st.column_config.TextColumn("Run", width="large", pinned=True),
+    "run": st.column_config.TextColumn("Run", width="large"),
     "status": st.column_config.TextColumn("State"),
     "epochs": st.column_config.TextColumn("Epochs"),
-    "validation": st.column_config.NumberColumn("Validation error", format="%.1f %%"),
-    "test": st.column_config.NumberColumn("Test error", format="%.1f %%"),
+    "validation": st.column_config.NumberColumn("Validation error", format="%.1f%%"),
+    "test": st.column_config.NumberColumn("Test error", format="%.1f%%"),
     "minutes": st.column_config.NumberColumn("Time, min", format="%.1f"),
     "speed": st.column_config.NumberColumn("Images/s", format="%.0f"),
     "started": st.column_config.DatetimeColumn("Started", format="D MMM YYYY, HH:mm"),
@@ -116,13 +116,14 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
     st.session_state[_SHOWN] = ids
     st.session_state[_TABLE] = {"selection": {"rows": [ids.index(name) for name in chosen]}}
     st.dataframe(
-        rows, key=_TABLE, on_select=_take, selection_mode="multi-row", hide_index=True, column_config=COLUMNS,
+        rows, key=_TABLE, on_select=take_choice, selection_mode="multi-row", hide_index=True, column_config=COLUMNS,
         placeholder="", alt="All runs",
     )  # fmt: skip
     return chosen
 
 
-def _take() -> None:
+def take_choice() -> None:
+    """Remember which runs were chosen in the table: by their ids, as rows come and go."""
     ids = st.session_state[_SHOWN]
     st.session_state[_CHOSEN] = [ids[place] for place in st.session_state[_TABLE]["selection"]["rows"]]
 

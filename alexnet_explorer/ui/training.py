@@ -31,6 +31,7 @@ from alexnet_explorer.launch import local
 from alexnet_explorer.runs import LIVE, RunError, list_runs, new_run
 from alexnet_explorer.ui import live, networks, preparing
 from alexnet_explorer.ui.settings import runs_folder
+from alexnet_explorer.ui.views import plain
 
 _KEY = "train_settings"
 _WAITING = "train_waiting"  # the config, as JSON, of a run that starts when its data are there
@@ -136,8 +137,13 @@ def choose() -> RunConfig | None:
 
 def plan(config: RunConfig) -> None:
     """What would be trained: its size, its layers, and the command that does the same."""
-    st.markdown(f"**{config.model.parameters():,} parameters**, {config.train.epochs} epochs on {config.data.name}.")
-    st.dataframe(layer_table(config.model), key="train_layers", hide_index=True, placeholder="", alt="The layers")
+    st.markdown(
+        f"**{config.model.parameters():,} parameters**, {config.train.epochs} epochs on {plain(config.data.name)}."
+    )
+    st.dataframe(
+        layer_table(config.model), key="train_layers", hide_index=True, placeholder="", alt="The layers",
+        column_config={"parameters": st.column_config.NumberColumn(format="localized")},
+    )  # fmt: skip
     st.caption("The same run from a terminal:")
     st.code(command_line(config), language="bash", wrap_lines=True)
 
@@ -159,7 +165,7 @@ def _config() -> tuple[RunConfig | None, str]:
     try:
         return _base().with_settings(_settings()["changes"]), ""
     except ConfigError as error:
-        return None, str(error)
+        return None, str(error).removeprefix("model: ")
 
 
 def _value(field: str) -> Any:
@@ -207,10 +213,15 @@ def _upload() -> None:
         "A zip file with one folder of pictures for each class", "zip", key="train_zip", help="cats/…, dogs/…; or "
         "train/cats/…, train/dogs/…, test/cats/…, test/dogs/…",
     )  # fmt: skip
-    label = st.text_input("Its name", Path(file.name).stem if file else "", key="train_zip_name", max_chars=120)
-    if st.button("Add this data set", key="train_zip_add", disabled=file is None) and file:
-        preparing.begin_upload(file, label)
-    packed = preparing.result("upload")
+    stem = Path(file.name).stem if file else None
+    label = st.text_input("Its name", key="train_zip_name", max_chars=120, placeholder=stem)
+    try:
+        if st.button("Add this data set", key="train_zip_add", disabled=file is None) and file:
+            preparing.begin_upload(file, label)
+        packed = preparing.result("upload")
+    except DataError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
     if packed:
         _settings()["data"] = packed.name
         st.rerun()
@@ -218,24 +229,26 @@ def _upload() -> None:
 
 def _start(config: RunConfig | None) -> None:
     """The start button, and what became of the last click on it."""
-    waiting = _WAITING in st.session_state
-    clicked = st.button(
-        "Start training", type="primary", icon=":material/play_arrow:", key="train_start", width="stretch",
-        disabled=config is None or waiting or _no_gpu(config),
-    )  # fmt: skip
-    if clicked and config:
-        st.session_state.pop(_ERROR, None)
-        st.session_state[_WAITING] = config.to_json()
-        preparing.begin("start", config.data.name)
+    place = st.container()
     if _WAITING in st.session_state:
         _go_on()
+    place.button(
+        "Start training", type="primary", icon=":material/play_arrow:", key="train_start", width="stretch",
+        disabled=config is None or _WAITING in st.session_state or _no_gpu(config), on_click=_ask, args=(config,),
+    )  # fmt: skip
     if message := st.session_state.get(_ERROR):
-        st.error(message, icon=":material/error:")
+        st.error(plain(message), icon=":material/error:")
     if config is None:
         st.caption("A setting below does not fit.")
     else:
         st.caption(f"{config.model.parameters():,} parameters, {config.train.epochs} epochs.")
     _warn_of_others()
+
+
+def _ask(config: RunConfig) -> None:
+    st.session_state.pop(_ERROR, None)
+    st.session_state[_WAITING] = config.to_json()
+    preparing.begin("start", config.data.name)
 
 
 def _go_on() -> None:
@@ -244,13 +257,12 @@ def _go_on() -> None:
         packed = preparing.result("start")
         if packed is None:
             return
-        config = RunConfig.from_json(st.session_state.pop(_WAITING))
-        run = new_run(config, packed, runs_folder())
+        run = new_run(RunConfig.from_json(st.session_state[_WAITING]), packed, runs_folder())
         local.start(run)
         live.watch(run.id)
     except (DataError, RunError) as error:
-        st.session_state.pop(_WAITING, None)
         st.session_state[_ERROR] = str(error)
+    del st.session_state[_WAITING]
 
 
 def _warn_of_others() -> None:

@@ -1,0 +1,379 @@
+"""The page Train: choosing, starting, watching, stopping, resuming. No training runs here: `start` is replaced."""
+
+import io
+import threading
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_explorer.config import PRESET_NOTES, preset_config
+from alexnet_explorer.data.packed import DataError, list_sets
+from alexnet_explorer.launch import local
+from alexnet_explorer.runs import RunError, Status, create_run, list_runs, this_process
+from alexnet_explorer.ui import preparing, training
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Small data are ready within the click that asks for them, however slow the machine is."""
+    monkeypatch.setattr(preparing, "PATIENCE", 60)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The ids of the runs that were started; their process is this one."""
+    ids = []
+
+    def start(run):
+        ids.append(run.id)
+        run.write_status(replace(run.status(), state="queued", message="", **this_process()))
+
+    monkeypatch.setattr(local, "start", start)
+    return ids
+
+
+@pytest.fixture
+def in_state(root):
+    """Builds a run in a state."""
+
+    def build(state, **about):
+        run = create_run(preset_config("alexnet-32"), root)
+        working = this_process() if state in ("running", "queued") else {}
+        run.write_status(Status(state=state, epochs=30, **working, **about))
+        return run
+
+    return build
+
+
+def buttons(visitor):
+    return {button.label: button for button in visitor.main.button}
+
+
+def press(visitor, label):
+    return buttons(visitor)[label].click().run()
+
+
+def badge(visitor):
+    """The text of the badge that says the state."""
+    return next(text.value for text in visitor.main.markdown if "badge[" in text.value)
+
+
+def zipped(*names):
+    """A zip file with a small picture under each of the names."""
+    file, buffer = io.BytesIO(), io.BytesIO()
+    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(buffer, "PNG")
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, buffer.getvalue())
+    return file.getvalue()
+
+
+# Choosing
+
+
+def test_before_the_first_run_it_says_what_will_be_there(visit):
+    visitor = visit("train")
+    assert "Start training" in visitor.info[0].value
+    table = visitor.dataframe[0].value
+    assert table["parameters"].sum() == preset_config("alexnet-32").model.parameters()
+    assert visitor.says("578,250 parameters")
+    assert visitor.code[0].value == "python -m alexnet_explorer train --preset alexnet-32 --data digits"
+
+
+def test_every_toggle_has_a_sentence_of_the_paper(visit):
+    captions = [caption.value for caption in visit("train").caption]
+    for sentence in training.PAPER.values():
+        assert sentence in captions
+
+
+def test_toggles_change_the_command(visit):
+    visitor = visit("train")
+    visitor.segmented_control(key="train_model.activation").set_value("tanh")
+    visitor.toggle(key="train_model.lrn").set_value(False)
+    visitor.slider(key="train_model.dropout").set_value(0.5)
+    visitor.number_input(key="train_model.towers").set_value(2)
+    visitor.pills(key="train_data.augmentation").set_value(["shift"]).run()
+    visitor.slider(key="train_data.shift").set_value(0.2)
+    visitor.number_input(key="train_train.seed").set_value(5).run()
+    assert visitor.code[0].value == (
+        "python -m alexnet_explorer train --preset alexnet-32 --data digits --set model.activation=tanh "
+        "--set model.towers=2 --set model.lrn=false --set model.dropout=0.5 --set data.augmentation=shift "
+        "--set data.shift=0.2 --seed 5"
+    )
+
+
+def test_another_preset_resets_the_toggles(visit):
+    visitor = visit("train")
+    visitor.segmented_control(key="train_model.activation").set_value("tanh").run()
+    visitor.selectbox(key="train_preset").set_value("alexnet").run()
+    assert visitor.segmented_control(key="train_model.activation").value == "relu"
+    assert visitor.number_input(key="train_model.towers").value == 2
+    assert visitor.says(PRESET_NOTES["alexnet"])
+    assert not visitor.exception
+
+
+def test_digits_are_not_mirrored_unless_one_says_so(visit):
+    visitor = visit("train")
+    assert visitor.pills(key="train_data.augmentation").value == ["crop"]
+    visitor.selectbox(key="train_data").set_value("cifar10").run()
+    assert visitor.pills(key="train_data.augmentation").value == ["flip", "crop"]
+
+
+def test_what_was_chosen_is_there_after_a_walk_over_the_pages(visit):
+    visitor = visit("train")
+    visitor.segmented_control(key="train_model.activation").set_value("sigmoid").run()
+    visitor.go("runs").go("train")
+    assert visitor.segmented_control(key="train_model.activation").value == "sigmoid"
+    assert "model.activation=sigmoid" in visitor.code[0].value
+
+
+def test_towers_that_do_not_divide_are_refused_in_words(visit):
+    visitor = visit("train")
+    visitor.number_input(key="train_model.towers").set_value(3).run()
+    assert not visitor.exception
+    (error,) = visitor.error
+    assert error.value.startswith("towers=3 does not divide the channels of conv1") and "1, 2, 4, 8" in error.value
+    assert buttons(visitor)["Start training"].disabled
+    visitor.number_input(key="train_model.towers").set_value(4).run()
+    assert not visitor.error and not buttons(visitor)["Start training"].disabled
+
+
+@pytest.mark.parametrize("seen", [True, False, None])
+def test_a_gpu_is_offered_and_its_absence_explained(visit, monkeypatch, seen):
+    monkeypatch.setattr(training, "gpu_seen", lambda: seen)
+    visitor = visit("train")
+    visitor.segmented_control(key="train_train.device").set_value("cuda").run()
+    assert ["no CUDA GPU" in error.value for error in visitor.error] == [True] * (seen is False)
+    assert buttons(visitor)["Start training"].disabled == (seen is False)
+
+
+def test_a_preset_without_hidden_layers_has_no_dropout_to_set(visit):
+    visitor = visit("train")
+    assert not visitor.slider(key="train_model.dropout").disabled
+    visitor.selectbox(key="train_preset").set_value("convnet-2012").run()
+    assert visitor.slider(key="train_model.dropout").disabled
+
+
+# Starting
+
+
+def test_a_click_starts_the_run_that_was_chosen(visit, root, started):
+    visitor = visit("train")
+    visitor.segmented_control(key="train_model.activation").set_value("tanh").run()
+    press(visitor, "Start training")
+    (run,) = list_runs(root, gallery=False)
+    assert started == [run.id] and visitor.link["run"] == run.id
+    assert (run.config.model.activation, run.config.data.name) == ("tanh", "digits")
+    assert run.config.data.digest == list_sets()[0].digest
+    assert "starting …" in badge(visitor) and "Stop" in buttons(visitor)
+    assert visitor.subheader[1].value == "alexnet\\-32 · tanh · digits"
+
+
+def test_a_second_run_beside_the_first_is_warned_of(visit, started):
+    visitor = visit("train")
+    assert not visitor.says("A run is training now")
+    press(visitor, "Start training")
+    visitor.run()
+    assert visitor.says("A run is training now")
+    press(visitor, "Start training").run()
+    assert visitor.says("2 runs are training now") and len(started) == 2
+
+
+def test_data_that_cannot_be_had_are_told_and_nothing_is_lost(visit, root, started, monkeypatch):
+    def prepare(source, name, progress):
+        raise DataError("'cifar10' could not be downloaded: check the network connection.")
+
+    visitor = visit("train")
+    visitor.segmented_control(key="train_model.activation").set_value("tanh").run()
+    visitor.selectbox(key="train_data").set_value("cifar10").run()
+    with monkeypatch.context() as offline:
+        offline.setattr(preparing, "prepare", prepare)
+        press(visitor, "Start training")
+    (error,) = visitor.error
+    assert "could not be downloaded: check the network" in error.value.replace("\\", "")
+    assert list_runs(root, gallery=False) == [] == started
+    assert visitor.segmented_control(key="train_model.activation").value == "tanh"
+    visitor.selectbox(key="train_data").set_value("digits").run()
+    press(visitor, "Start training")
+    assert len(started) == 1 and not visitor.error
+
+
+def test_a_download_goes_on_while_one_clicks_about_and_then_its_run_starts(visit, root, started, monkeypatch, pack):
+    go_on = threading.Event()
+
+    def prepare(source, name, progress):
+        progress(0.4, "downloading cifar10: 68 of 170 MB")
+        assert go_on.wait(60)
+        return pack("cifar10")
+
+    monkeypatch.setattr(preparing, "PATIENCE", 0.1)
+    monkeypatch.setattr(preparing, "prepare", prepare)
+    visitor = visit("train")
+    visitor.selectbox(key="train_data").set_value("cifar10").run()
+    press(visitor, "Start training")
+    (bar,) = visitor.main.get("progress")
+    assert (bar.proto.text, bar.proto.value) == ("downloading cifar10: 68 of 170 MB", 40)
+    assert buttons(visitor)["Start training"].disabled
+    visitor.go("home").go("train")
+    visitor.segmented_control(key="train_model.activation").set_value("tanh").run()
+    assert started == [] and list_runs(root, gallery=False) == []
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "prepare cifar10":
+            thread.join(60)
+    visitor.run()
+    (run,) = list_runs(root, gallery=False)
+    assert started == [run.id]
+    assert run.config.model.activation == "relu"  # as it was at the click
+    assert run.config.model.num_classes == 3
+
+
+def test_a_folder_that_cannot_be_written_is_told(visit, root, started):
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.write_text("a file where the runs should be")
+    visitor = press(visit("train"), "Start training")
+    assert not visitor.exception and "cannot be created" in visitor.error[0].value
+    assert not started
+
+
+def test_a_zip_of_class_folders_becomes_a_data_set(visit, root, started):
+    visitor = visit("train")
+    data = zipped(*(f"{animal}/{n}.png" for animal in ("cats", "dogs") for n in range(3)))
+    visitor.file_uploader(key="train_zip").set_value(("pets.zip", data, "application/zip")).run()
+    assert visitor.text_input(key="train_zip_name").placeholder == "pets"
+    visitor.text_input(key="train_zip_name").set_value("my *pets*").run()
+    press(visitor, "Add this data set")
+    assert not visitor.exception and not visitor.error
+    assert visitor.selectbox(key="train_data").value == "my *pets*"
+    assert visitor.says("6 training and 0 test images, 40×40 pixels, 2 classes")
+    press(visitor, "Start training")
+    (run,) = list_runs(root, gallery=False)
+    assert (run.config.data.name, run.config.model.num_classes) == ("my *pets*", 2)
+
+
+def test_a_zip_that_is_no_data_set_is_refused_in_words(visit):
+    visitor = visit("train")
+    for data, words in ((b"no zip file", "is not a zip file"), (zipped("cats/1.png"), "one class only")):
+        visitor.file_uploader(key="train_zip").set_value(("pets.zip", data, "application/zip")).run()
+        press(visitor, "Add this data set")
+        assert not visitor.exception
+        (error,) = visitor.error
+        assert words in error.value.replace("\\", "")
+    assert visitor.selectbox(key="train_data").value == "digits"
+
+
+# Watching
+
+
+def test_a_finished_run_shows_where_it_ended(visit, make_run):
+    run = make_run()
+    visitor = visit("train", run=run.id)
+    assert "done" in badge(visitor)
+    numbers = {metric.label: metric.value for metric in visitor.metric}
+    assert (numbers["Validation error"], numbers["Test error"]) == ("6.7%", "25.0%")
+    assert len(visitor.charts) == 2 and "validation 0.0667" in visitor.charts[1]
+    assert "Stop" not in buttons(visitor) and "Resume" not in buttons(visitor)
+
+
+def test_the_link_says_which_run_is_watched(visit, make_run):
+    first, second = make_run(), make_run(model__activation="tanh")
+    for run in (first, second):
+        assert visit("train", run=run.id).link["run"] == run.id
+    visitor = visit("train", run="gone")
+    assert "There is no run gone" in visitor.warning[0].value
+    assert visitor.link["run"] in (first.id, second.id)
+
+
+def test_without_a_link_the_run_that_is_at_work_is_shown(visit, in_state):
+    live = in_state("running", epoch=3.0, img_per_s=1234.0, seconds_left=42.0)
+    in_state("stopped")
+    visitor = visit("train")
+    assert visitor.link["run"] == live.id
+    assert "running" in badge(visitor)
+    assert visitor.main.get("progress")[0].proto.text == "3 of 30 epochs, 42 s left"
+    assert {metric.label: metric.value for metric in visitor.metric}["Images per second"] == "1,234"
+
+
+def test_the_run_that_was_watched_is_there_after_a_walk_over_the_pages(visit, make_run, in_state):
+    run = make_run()
+    in_state("stopped")
+    visitor = visit("train", run=run.id)
+    assert visitor.go("home").go("train").link["run"] == run.id
+
+
+def test_stop_asks_the_run_to_stop_and_says_so(visit, in_state):
+    run = in_state("running")
+    visitor = press(visit("train"), "Stop")
+    assert run.stop_file.exists()
+    assert "stopping …" in badge(visitor) and buttons(visitor)["Stop"].disabled
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed", "interrupted"])
+def test_resume_starts_it_again(visit, in_state, started, state):
+    run = in_state(state, message="its process ended" if state != "stopped" else "")
+    visitor = press(visit("train"), "Resume")
+    assert started == [run.id] and "starting …" in badge(visitor)
+
+
+def test_a_run_that_was_never_started_can_be(visit, root, started):
+    run = create_run(preset_config("alexnet-32"), root)
+    visitor = visit("train")
+    assert "not started" in badge(visitor)
+    press(visitor, "Start")
+    assert started == [run.id]
+
+
+def test_what_stands_against_resuming_is_told(visit, in_state, monkeypatch):
+    def start(run):
+        raise RunError("run 7 is at work already")
+
+    monkeypatch.setattr(local, "start", start)
+    in_state("stopped")
+    visitor = press(visit("train"), "Resume")
+    assert [error.value for error in visitor.error] == ["run 7 is at work already"]
+    assert not visitor.run().error
+
+
+def test_why_a_run_failed_is_told_with_its_log(visit, in_state):
+    run = in_state("failed", message="the loss is not a number: lower train.learning_rate")
+    (run.path / "log.txt").write_text("epoch 1/30\n" * 1000 + "Killed\n")
+    visitor = visit("train")
+    assert "the loss is not a number" in visitor.error[0].value.replace("\\", "")
+    (log,) = (code.value for code in visitor.code if "Killed" in code.value)
+    assert len(log) < 5000
+
+
+def test_the_gallerys_runs_can_be_watched_but_not_trained(visit):
+    visitor = visit("train", run="alexnet-32-tanh")
+    assert visitor.says("ships with the project") and len(visitor.charts) == 2
+    assert "Resume" not in buttons(visitor) and "Stop" not in buttons(visitor)
+
+
+@pytest.mark.parametrize(("label", "title"), [("Activations", "Activations"), ("Predict", "Predict")])
+def test_from_the_run_to_a_page_that_looks_into_it(visit, make_run, label, title):
+    run = make_run()
+    visitor = press(visit("train", run=run.id), label)
+    assert not visitor.exception and visitor.title[0].value == title
+    assert visitor.link["models"] == run.id
+
+
+def test_compare_puts_the_run_beside_the_networks_of_the_lens(visit, make_run):
+    run = make_run()
+    visitor = press(visit("train", run=run.id), "Compare")
+    assert visitor.title[0].value == "Compare" and visitor.link["models"] == f"alexnet-32-relu,{run.id}"
+
+
+def test_there_is_nothing_to_look_into_before_weights_are_kept(visit, in_state):
+    in_state("running")
+    shown = buttons(visit("train"))
+    assert shown["Predict"].disabled and shown["Activations"].disabled and shown["Compare"].disabled
+
+
+def test_a_run_whose_config_is_damaged_leaves_the_controls(visit, in_state):
+    run = in_state("stopped")
+    (run.path / "config.json").write_text("{")
+    visitor = visit("train", run=run.id)
+    assert "config" in visitor.error[0].value and not buttons(visitor)["Start training"].disabled

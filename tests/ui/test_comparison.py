@@ -1,0 +1,58 @@
+"""The numbers of the page Compare."""
+
+from dataclasses import replace
+
+import pytest
+
+from alexnet_explorer.runs import Status, create_run
+from alexnet_explorer.ui.comparison import METRICS, metric_table, series
+
+
+@pytest.fixture
+def finished(tmp_path, small):
+    """A run directory with this summary, never trained."""
+
+    def build(**summary):
+        run = create_run(small(), tmp_path)
+        metrics = {name.replace("__", "/"): value for name, value in summary.items()}
+        run.write_status(replace(Status(), state="done", summary=metrics))
+        return run
+
+    return build
+
+
+def test_each_run_is_compared_with_the_first(finished):
+    runs = [
+        finished(val__top1_error=0.25, test__loss=1.0),
+        finished(val__top1_error=0.2, test__loss=1.25),
+        finished(val__top1_error=0.25, test__loss=1.0),
+    ]
+    table = metric_table(runs, {run.id: name for run, name in zip(runs, "abc", strict=True)})
+    assert table == [
+        {"metric": "validation error", "a": "25.0%", "b": "20.0% (-5.0 points)", "c": "25.0%"},
+        {"metric": "test loss", "a": "1.000", "b": "1.250 (+0.250)", "c": "1.000"},
+    ]
+
+
+def test_what_a_run_has_not_reached_is_said(finished):
+    young, old = finished(), finished(test__top1_error=0.5)
+    assert metric_table([young, old], {young.id: "young", old.id: "old"}) == [
+        {"metric": "test error", "young": "not yet", "old": "50.0%"}
+    ]
+    assert metric_table([young], {young.id: "young"}) == []
+
+
+def test_every_metric_of_a_finished_training_has_a_row(finished):
+    run = finished(**{name.replace("/", "__"): 0.5 for name in METRICS})
+    assert [row["metric"] for row in metric_table([run], {run.id: "it"})] == list(METRICS.values())
+
+
+def test_a_series_has_the_rows_that_hold_its_metric():
+    rows = [
+        {"epoch": 0.5, "step": 10, "seconds": 1.5, "train/loss": 3.0},
+        {"epoch": 1.0, "step": 20, "seconds": 3.0, "val/loss": 2.0},
+        {"epoch": 1.5, "step": 30, "seconds": 4.5, "train/loss": 1.0},
+    ]
+    assert series(rows, "train/loss", "seconds") == ([1.5, 4.5], [3.0, 1.0])
+    assert series(rows, "val/loss", "step") == ([20], [2.0])
+    assert series(rows, "val/top1_error", "epoch") == ([], [])

@@ -1,0 +1,128 @@
+"""The Train page's pure parts: the command line of a config, the table of layers, the towers that fit."""
+
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from alexnet_explorer import cli
+from alexnet_explorer.config import MODEL_PRESETS, ConfigError, RunConfig, preset_config
+from alexnet_explorer.model import AlexNet
+from alexnet_explorer.runs import RunError
+from alexnet_explorer.ui.training import command_line, fitting_towers, layer_table, planned
+
+TOGGLED = {
+    "model.activation": "tanh",
+    "model.pooling": "non-overlapping",
+    "model.lrn": False,
+    "model.dropout": 0.35,
+    "model.init": "2012",
+    "data.augmentation": ["pca-colour", "rotation"],
+    "data.rotation": 7.0,
+    "data.shift": 0.05,
+    "data.scaling": "2012",
+    "train.device": "cpu",
+    "train.epochs": 3,
+    "train.seed": 17,
+    "train.learning_rate": 1e-05,
+    "train.schedule": "plateau",
+    "train.batch_size": 20,
+    "train.snapshot_layers": ["conv1", "conv2"],
+}
+
+
+@pytest.fixture
+def read_back(monkeypatch, tmp_path):
+    """The config that our command line makes of a command."""
+
+    def read(command):
+        configs = []
+
+        def caught(config, packed, root):
+            configs.append(config)
+            raise RunError("this is as far as the test goes")
+
+        monkeypatch.setattr(cli, "new_run", caught)
+        monkeypatch.setattr("alexnet_explorer.data.sources.prepare", lambda *given, **named: None)
+        words = shlex.split(command)
+        assert words[:3] == ["python", "-m", "alexnet_explorer"]
+        CliRunner().invoke(cli.app, [*words[3:], "--runs", str(tmp_path)])
+        return configs[0]
+
+    return read
+
+
+@pytest.mark.parametrize("preset", MODEL_PRESETS)
+@pytest.mark.parametrize("data", ["digits", "cifar10", "CIFAR-10 (JPEG copy)", "it's $HOME/a; b"])
+def test_a_preset_comes_back_from_its_command_line(read_back, preset, data):
+    config = preset_config(preset, data)
+    assert read_back(command_line(config)) == config
+
+
+@pytest.mark.parametrize("preset", MODEL_PRESETS)
+def test_every_toggle_comes_back_from_the_command_line(read_back, preset):
+    config = preset_config(preset, "cats & dogs").with_settings(TOGGLED)
+    assert read_back(command_line(config)) == config
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"data.augmentation": []},
+        {"model.towers": 2, "model.grouped": []},
+        {"model.pool_kinds": ["avg", "max", "avg"], "model.lrn_alpha": 0.1},
+        {"model.convolutions": [1, 2, 4, 5]},
+    ],
+)
+def test_lists_come_back_from_the_command_line(read_back, settings):
+    config = preset_config("alexnet-32", "cifar10").with_settings(settings)
+    assert read_back(command_line(config)) == config
+
+
+def test_the_command_line_says_what_differs_and_nothing_else():
+    config = preset_config("alexnet-64").with_settings({"model.activation": "tanh", "train.seed": 3})
+    assert command_line(config) == (
+        "python -m alexnet_explorer train --preset alexnet-64 --data digits --set model.activation=tanh --seed 3"
+    )
+
+
+def test_what_the_data_decide_is_not_on_the_command_line():
+    config = preset_config("alexnet-32").with_settings({"model.num_classes": 3, "data.digest": "0123456789abcdef"})
+    assert command_line(config) == command_line(preset_config("alexnet-32"))
+
+
+def test_a_network_of_no_preset_has_no_command_line(small):
+    with pytest.raises(ConfigError, match="small"):
+        command_line(small())
+
+
+@pytest.mark.parametrize("preset", ["alexnet", "alexnet-32", "convnet-2012"])
+def test_the_table_has_every_layer_and_every_parameter(preset):
+    model = MODEL_PRESETS[preset]
+    table = layer_table(model)
+    assert [row["layer"] for row in table] == [layer.name for layer in model.layers()]
+    assert sum(row["parameters"] or 0 for row in table) == model.parameters()
+
+
+def test_the_table_agrees_with_the_network_itself():
+    rows = {row["layer"]: row for row in layer_table(MODEL_PRESETS["alexnet-32"])}
+    network = AlexNet(MODEL_PRESETS["alexnet-32"])
+    for name in ("conv1", "conv4", "fc8"):
+        counted = sum(weights.numel() for key, weights in network.named_parameters() if f"{name}." in f"{key}.")
+        assert rows[name]["parameters"] == counted > 0
+    assert (rows["conv1"]["kernel"], rows["conv1"]["output"]) == ("5×5", "32×32×32")
+    assert (rows["pool2"]["kernel"], rows["pool2"]["parameters"]) == ("", None)
+
+
+def test_the_towers_that_fit_are_those_that_the_config_takes():
+    fitting = fitting_towers(preset_config("alexnet-64"))
+    assert fitting == [1, 2, 4, 8]
+    with pytest.raises(ConfigError):
+        preset_config("alexnet-64").with_settings({"model.towers": 3})
+
+
+def test_a_plan_counts_an_output_for_each_class(packed):
+    config = planned(preset_config("alexnet-32", packed.name), {packed.name: packed})
+    assert config.model.num_classes == 3
+    assert planned(preset_config("alexnet", "cifar10"), {}).model.num_classes == 10
+    assert isinstance(config, RunConfig)

@@ -1,0 +1,73 @@
+"""The parts of the views that can be wrong without anyone seeing it."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from alexnet_explorer.inspection.mosaic import mosaic
+from alexnet_explorer.ui.views import PAGE_PIXELS, _layout, _shared_limits, _where, plain
+
+
+def tiles(count, side):
+    return np.broadcast_to(np.float32(1), (count, side, side))
+
+
+@given(some.integers(1, 4096), some.integers(1, PAGE_PIXELS // 4 - 1), some.integers(1, 4))
+def test_a_mosaic_stays_inside_its_part_of_the_page(count, side, networks):
+    layout = _layout(tiles(count, side), networks)
+    assert 1 <= layout["columns"] <= count and layout["zoom"] >= 1
+    assert layout["columns"] * (side * layout["zoom"] + 1) - 1 <= PAGE_PIXELS // networks
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "networks"),
+    [(1, 1, 1), (10, 1, 2), (1000, 1, 1), (4096, 1, 4), (32, 5, 2), (96, 11, 4), (1, 13, 1), (256, 13, 3), (64, 55, 3)],
+)
+def test_the_mosaic_is_as_wide_as_the_layout_says(count, side, networks):
+    layout = _layout(tiles(count, side), networks)
+    height, width, _ = mosaic(tiles(count, side), **layout).shape
+    assert width == layout["columns"] * (side * layout["zoom"] + 1) - 1
+    assert height <= 3 * PAGE_PIXELS
+    assert side * layout["zoom"] >= 2  # a single value is more than a dot
+
+
+@pytest.mark.parametrize("side", [3, 13, 32, 227])
+@pytest.mark.parametrize(
+    ("row", "column", "name"), [(0, 0, "upper left"), (1, 1, "middle centre"), (2, 0, "lower left"), (0, 2, "upper right")]
+)
+def test_a_map_in_words_names_the_ninth_where_it_is_strong(side, row, column, name):
+    values = np.zeros((side, side), np.float32)
+    place = [round((position + 0.5) * side / 3 - 0.5) for position in (row, column)]
+    values[tuple(place)] = -3  # strength counts, not the sign
+    assert _where(values, "Unit 7") == f"Unit 7: strongest in the {name} ninth of the picture, 100% of the total"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 5)])
+def test_small_maps_have_words_too(shape):
+    assert "100% of the total" in _where(np.eye(*shape, dtype=np.float32)[:1], "It")
+    assert _where(np.zeros(shape, np.float32), "It") == "It: nothing anywhere"
+
+
+@given(some.text(some.characters(codec="utf-8")))
+def test_the_text_of_a_user_is_all_there(text):
+    shown = plain(text)
+    assert "".join(c for i, c in enumerate(shown) if not (c == "\\" and _escapes(shown, i))) == text
+
+
+def _escapes(shown, place):
+    """Whether the backslash at `place` is there for the character after it: an odd one in its row."""
+    row = len(shown[: place + 1]) - len(shown[: place + 1].rstrip("\\"))
+    return row % 2 == 1
+
+
+@pytest.mark.parametrize("mark", ["*", "_", "`", "[", "#", "<", "$", ":", "~", "|", "!", "\\"])
+def test_what_markdown_would_take_for_a_mark_is_escaped(mark):
+    assert plain(f"a{mark}b") == f"a\\{mark}b"
+
+
+def test_networks_share_one_scale():
+    positive, signed = np.array([0.0, 2.0], np.float32), np.array([[-3.0, 1.0]], np.float32)
+    assert _shared_limits([positive]) == (0.0, 2.0)
+    assert _shared_limits([positive, signed]) == (-3.0, 3.0)
+    assert _shared_limits([]) == (0.0, 0.0)
