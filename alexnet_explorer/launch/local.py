@@ -37,6 +37,9 @@ def start(run: Run) -> None:
         child.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     else:
         child.nice(max(NICENESS, child.nice()))  # only root may lower it
+        # Linux may share the processor between sessions first, and a new session counts as much as the app's.
+        with suppress(OSError):
+            Path(f"/proc/{process.pid}/autogroup").write_text(str(NICENESS), encoding="ascii")
     # Until the process has loaded PyTorch and speaks for itself.
     starting = replace(
         status, state="queued", message="", host=socket.gethostname(), pid=process.pid, pid_started=child.create_time(),

@@ -29,6 +29,7 @@ class Preparation(threading.Thread):
         self.folder = folder  # removed at the end
         self.share, self.text = 0.0, "Preparing the data"
         self.packed: PackedSet | None = None
+        self._stopped = False
         self.message = "The data could not be prepared: the terminal of the app says why."
 
     def run(self) -> None:
@@ -42,8 +43,14 @@ class Preparation(threading.Thread):
             if self.folder:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
+    def stop(self) -> None:
+        """End it at its next step; what was downloaded so far is kept for the next time."""
+        self._stopped = True
+
     def _hear(self, share: float, text: str) -> None:
         self.share, self.text = share, text
+        if self._stopped:
+            raise DataError("Stopped: the data are not prepared.")
 
 
 @st.cache_resource(show_spinner=False)
@@ -90,13 +97,14 @@ def result(slot: Slot) -> PackedSet | None:
     if preparation.is_alive():
         st.fragment(_progress, run_every=REFRESH_SECONDS)(preparation)
         return None
+    del st.session_state[key]
     if preparation.packed is None:
         raise DataError(preparation.message)
-    del st.session_state[key]
     return preparation.packed
 
 
 def _progress(preparation: Preparation) -> None:
     st.progress(min(preparation.share, 1.0), preparation.text)
+    st.button("Stop", icon=":material/stop:", key="stop_preparing", on_click=preparation.stop)
     if not preparation.is_alive():
         st.rerun()
