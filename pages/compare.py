@@ -14,13 +14,10 @@ runs = comparison.chosen_runs()
 if runs:
     comparison.show_curves(runs)
 if len(runs) > 1:
-    settings, metrics = st.columns(2, gap="large")
-    with settings:
-        st.subheader("What differs in the settings")
-        comparison.show_differences(runs)
-    with metrics:
-        st.subheader("Where they ended")
-        comparison.show_metrics(runs)
+    st.subheader("What differs in the settings")
+    comparison.show_differences(runs)
+    st.subheader("Where they ended")
+    comparison.show_metrics(runs)
 
 row = views.looks(here)
 st.subheader("Predictions")

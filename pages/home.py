@@ -14,8 +14,9 @@ page.head(
 )
 
 st.subheader("Start with a picture")
-for column, (name, sample) in zip(st.columns(len(SAMPLES)), SAMPLES.items(), strict=True):
-    with column:
+row = st.container(horizontal=True)  # which breaks where the window is narrow
+for name, sample in SAMPLES.items():
+    with row.container(width=148):
         st.image(pictures.square_thumbnail(name), alt=sample.description, width="stretch")
         if st.button(sample.title, key=f"sample_{name}", width="stretch", help=sample.description):
             lens.change(picture=name, target=None)
@@ -35,8 +36,8 @@ WAYS = (
     ),
     ("compare", "Compare two runs", "What differs in the settings, in the curves, and on the same picture."),
 )
-for row in (WAYS[:3], WAYS[3:]):
-    for column, (name, title, text) in zip(st.columns(3), row, strict=True):
+for ways in (WAYS[:3], WAYS[3:]):
+    for column, (name, title, text) in zip(st.columns(3), ways, strict=True):
         with column, st.container(border=True, height="stretch"):
             st.page_link(frame.file_of(name), label=f"**{title}**")
             st.caption(text)

@@ -101,7 +101,7 @@ def small():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, pack, small):
-    """A folder with two finished runs, a network and its tanh twin, and where the data lie that they were trained on."""
+    """A folder with two finished runs, a network and its tanh twin, and the folder of their data."""
     from alexnet_explorer.training.loop import train
 
     root = tmp_path_factory.mktemp("trained")

@@ -67,8 +67,10 @@ def test_torchvisions_network_has_torchvisions_parameters_and_shapes():
 
 TOGGLES = [
     dict(zip(("activation", "pooling", "lrn", "dropout", "towers"), values, strict=True))
-    for values in itertools.product(("relu", "tanh"), ("overlapping", "non-overlapping"), (True, False), (0, 0.5), (1, 2))
-]  # fmt: skip
+    for values in itertools.product(
+        ("relu", "tanh"), ("overlapping", "non-overlapping"), (True, False), (0, 0.5), (1, 2)
+    )
+]
 
 
 @pytest.mark.parametrize("preset", MODEL_PRESETS)
@@ -243,8 +245,8 @@ def test_a_layers_name_is_found_whatever_the_activation():
 
 def test_towers_meet_at_conv3_and_nowhere_before():
     config = ModelConfig(
-        input_size=67, widths=(8, 8, 8, 8, 8), kernels=(11, 5, 3, 3, 3), strides=(4, 1, 1, 1, 1), paddings=(0, 2, 1, 1, 1),
-        fc_widths=(8, 8), towers=2, lrn_alpha=0.5,
+        input_size=67, widths=(8, 8, 8, 8, 8), kernels=(11, 5, 3, 3, 3), strides=(4, 1, 1, 1, 1),
+        paddings=(0, 2, 1, 1, 1), fc_widths=(8, 8), towers=2, lrn_alpha=0.5,
     )  # fmt: skip
     model = AlexNet(config).eval()
     initialise(model, 0)
@@ -263,8 +265,8 @@ def test_towers_meet_at_conv3_and_nowhere_before():
 def test_dropout_is_at_work_in_training_alone_and_where_the_config_puts_it():
     x = torch.randn(1, 3, 32, 32)
     model = AlexNet(ModelConfig(dropout_place="before-fc"))
-    names = [name for name, _ in model.named_children()]
-    assert names[names.index("pool5") :] == "pool5 drop6 fc6 relu6 drop7 fc7 relu7 fc8".split()
+    names = " ".join(name for name, _ in model.named_children())
+    assert names.endswith("pool5 drop6 fc6 relu6 drop7 fc7 relu7 fc8")
     assert not torch.equal(model.train()(x), model(x))
     assert torch.equal(model.eval()(x), model(x))
     assert not any(name.startswith("drop") for name in AlexNet(ModelConfig(dropout=0)).layers)

@@ -12,6 +12,7 @@ from alexnet_explorer.figures import BASELINE_COLOUR, RunCurve, colour_of, curve
 from alexnet_explorer.runs import Run, RunError, differences, find_run
 from alexnet_explorer.ui import lens, networks
 from alexnet_explorer.ui.settings import runs_folder
+from alexnet_explorer.ui.views import plain
 
 X_AXES = {"epoch": "epoch", "step": "step", "seconds": "seconds of training"}
 METRICS = {
@@ -33,7 +34,7 @@ def chosen_runs() -> list[Run]:
         try:
             runs.append(find_run(name, runs_folder()))
         except RunError:
-            st.caption(f"{networks.label(name)} has no training history here.")
+            st.caption(f"{plain(networks.label(name))} has no training history here.")
     return runs
 
 

@@ -60,22 +60,28 @@ def file_of(name: str) -> Path:
 
 def run() -> None:
     """Draw the page that the visitor chose, with its frame."""
+    _configure()
     lens.current()  # reads the link before the navigation clears it
     shown = _streamlit_pages()
     chosen = st.navigation(list(shown.values()), position="top")
     page = next(page for page in PAGES if shown[page.name] == chosen)
-    if page.uses:
-        with st.sidebar:
-            choose(page)
-    lens.write_link()
     framed = _FRAMED.set(True)
     try:
+        if page.uses:
+            with st.sidebar:
+                choose(page)
+        lens.write_link()
         chosen.run()
     except (RunError, WeightsError, ImageError, ConfigError, DataError) as error:
         st.error(str(error), icon=":material/error:")
     finally:
         _FRAMED.reset(framed)
     networks.warm_up()
+
+
+def _configure() -> None:
+    # Streamlit draws an emoji itself; the icons of the pages it would fetch from the internet.
+    st.set_page_config(page_title="AlexNet Explorer", page_icon="🧠", layout="wide")
 
 
 def _streamlit_pages() -> dict[str, StreamlitPage]:
@@ -95,6 +101,7 @@ def take_over(name: str) -> None:
     navigation yet, then runs the file in pages/ alone.
     """
     if not _FRAMED.get():
+        _configure()
         query = st.query_params.to_dict()
         pages = _streamlit_pages()
         st.navigation(list(pages.values()), position="top")
@@ -186,7 +193,7 @@ def _choose_models(least: int) -> list[ModelEntry]:
     st.multiselect(
         "Networks",
         list(entries),
-        format_func=networks.label,
+        format_func=lambda name: networks.title(entries[name]) if name in entries else name,
         key="lens_models",
         max_selections=lens.MOST_MODELS,
         on_change=_take_models,

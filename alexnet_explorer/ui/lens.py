@@ -6,6 +6,7 @@ link follows it, so that copying the address bar at any moment reopens what one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ from alexnet_explorer.catalogue import DEFAULT_MODEL
 
 MOST_MODELS = 4
 _KEY = "lens"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of a run, or of a weights file
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def read(query: Mapping[str, str]) -> Lens:
         text = query.get(name, "")
         return int(text) if text.isdecimal() and len(text) < 7 else None
 
-    models = tuple(dict.fromkeys(name for name in query.get("models", "").split(",") if name))[:MOST_MODELS]
+    models = tuple(dict.fromkeys(filter(_NAME.fullmatch, query.get("models", "").split(","))))[:MOST_MODELS]
     plain = Lens()
     return Lens(
         picture=query.get("picture") or plain.picture,

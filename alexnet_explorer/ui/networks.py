@@ -54,9 +54,13 @@ def entry(name: str) -> ModelEntry:
 def label(name: str) -> str:
     """The title that people read; the id of a run is added, as titles repeat."""
     try:
-        found = entry(name)
+        return title(entry(name))
     except RunError:
         return name
+
+
+def title(found: ModelEntry) -> str:
+    """`label` of a network that was looked up already."""
     return f"{found.title} #{found.name[-4:]}" if found.kind == "run" else found.title
 
 

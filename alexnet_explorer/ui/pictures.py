@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass
 
 import streamlit as st
@@ -14,6 +13,7 @@ from alexnet_explorer.data.samples import SAMPLES, load_sample
 
 UPLOAD_TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 MOST_UPLOADS = 8
+MOST_PIXELS = 1024  # on a side of a kept upload: no network sees more than half of that
 _KEY = "uploads"
 
 
@@ -43,29 +43,29 @@ def open_picture(name: str) -> Picture | None:
     if name in SAMPLES:
         return Picture(name, SAMPLES[name].title, _sample(name))
     if name in _uploads():
-        title, data = _uploads()[name]
-        return Picture(name, title, Image.open(io.BytesIO(data)).convert("RGB"))
+        title, image = _uploads()[name]
+        return Picture(name, title, image)
     return None
 
 
 def keep_upload(data: bytes, title: str) -> str:
     """Keep an uploaded picture for this session and give its name. Raises ImageError where it is none.
 
-    It is kept as decoded and brought to at most 2048 pixels, so that what a page costs is bounded.
+    It is kept as decoded and brought to at most `MOST_PIXELS`, so that what a page costs is bounded.
     """
     name = f"upload-{hashlib.sha256(data).hexdigest()[:12]}"
     uploads = _uploads()
     if name not in uploads:
-        buffer = io.BytesIO()
-        read_image(data, title).save(buffer, "PNG", compress_level=1)
-        uploads[name] = (title, buffer.getvalue())
+        image = read_image(data, title)
+        image.thumbnail((MOST_PIXELS, MOST_PIXELS))
+        uploads[name] = (title, image)
         for oldest in list(uploads)[:-MOST_UPLOADS]:
             del uploads[oldest]
     return name
 
 
-def _uploads() -> dict[str, tuple[str, bytes]]:
-    uploads: dict[str, tuple[str, bytes]] = st.session_state.setdefault(_KEY, {})
+def _uploads() -> dict[str, tuple[str, Image.Image]]:
+    uploads: dict[str, tuple[str, Image.Image]] = st.session_state.setdefault(_KEY, {})
     return uploads
 
 

@@ -78,6 +78,7 @@ def looks(page: frame.Page) -> list[Look]:
     picture = pictures.open_picture(now.picture) or pictures.open_picture(next(iter(SAMPLES)))
     assert picture is not None
     found = []
+    wanted = None  # the class to explain, by name: networks number theirs differently
     for position, name in enumerate(now.models):
         try:
             loaded = networks.load(name, now.epoch)
@@ -88,7 +89,9 @@ def looks(page: frame.Page) -> list[Look]:
         layer = frame.layer_for(page, names)
         single = len(now.models) == 1
         colour = colour_of(0) if single else BASELINE_COLOUR if position == 0 else colour_of(position - 1)
-        target = now.target if now.target is not None and now.target < len(loaded.classes) else None
+        if position == 0 and now.target is not None and now.target < len(loaded.classes):
+            wanted = loaded.classes[now.target]
+        target = loaded.classes.index(wanted) if wanted in loaded.classes else None
         found.append(Look(loaded, picture, layer, now.unit or 0, target, colour, len(now.models)))
     return found
 
@@ -110,9 +113,9 @@ def plain(text: str) -> str:
     return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|<>$~:^" else c for c in text)
 
 
-def show(picture: RGB, caption: str, alt: str, width: int | None = None) -> None:
-    """An array as a PNG that is never blurred, with its text alternative."""
-    st.image(to_png(picture), caption=caption, alt=alt, width=width or "content")
+def show(picture: RGB, caption: str, alt: str) -> None:
+    """An array as a PNG at its own size, or a long caption would stretch and blur it; with its text alternative."""
+    st.image(to_png(picture), caption=caption, alt=alt, width=picture.shape[1])
 
 
 def enlarged(picture: RGB, times: int) -> RGB:
@@ -280,9 +283,11 @@ def _explain(look: Look, method: str) -> Attribution | str | None:
         except NotApplicable as reason:
             return str(reason)
     known = (key, look.model.digest, look.picture.key) in networks.results()
-    title = f"{METHODS[method].title}, {look.model.title}"
-    if not known and not st.button(f"Compute {title}: takes some seconds", key=f"compute {method} {look.model.name}"):
+    title = f"{METHODS[method].title}, {plain(look.model.title)}"
+    ask = st.empty()
+    if not known and not ask.button(f"Compute {title}: takes some seconds", key=f"compute {method} {look.model.name}"):
         return None
+    ask.empty()
     bar = st.progress(0.0, title)
     stop = st.empty()
     # Any click runs the page anew, which ends this computation at its next step.
@@ -319,7 +324,7 @@ def _draw_saliency(look: Look, result: Attribution | str | None, scale: Scale) -
     colours = "blue speaks against the class, red for it" if result.signed else "the lighter, the more it matters"
     show(
         overlay(seen, result.map, result.signed, limit=scale[1] or None),
-        f"Evidence for “{label}”{f' at {result.layer}' if result.layer else ''}: {colours}; full colour from "
+        f"Evidence for “{plain(label)}”{f' at {result.layer}' if result.layer else ''}: {colours}; full colour from "
         f"{'±' if result.signed else ''}{scale[1]:.3g}. {result.seconds:.2f} s",
         _where(result.map, f"Evidence for {label}"),
     )

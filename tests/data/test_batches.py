@@ -22,7 +22,7 @@ def data(packed, small):
 
 
 def seen(batches):
-    return torch.cat([batch.places for batch in batches])
+    return torch.cat([batch.index for batch in batches])
 
 
 def test_every_training_image_comes_once_an_epoch_in_an_order_of_its_own(data, packed):
@@ -35,7 +35,7 @@ def test_every_training_image_comes_once_an_epoch_in_an_order_of_its_own(data, p
     batches = list(one.training(0))
     assert [len(batch.y) for batch in batches] == [20] * 5 + [8] and one.steps() == 6
     for batch in batches:
-        assert torch.equal(batch.y, torch.tensor(packed.labels("train"))[batch.places])
+        assert torch.equal(batch.y, torch.tensor(packed.labels("train"))[batch.index])
 
 
 def test_validation_images_are_never_trained_on_and_stay_the_same_for_paired_seeds(data):
@@ -54,12 +54,12 @@ def test_going_on_in_the_middle_of_an_epoch_gives_the_same_batches(data, first):
     rest = list(data().training(2, first))
     assert len(rest) == len(whole) - first
     for one, other in zip(rest, whole[first:], strict=True):
-        assert torch.equal(one.x, other.x) and torch.equal(one.y, other.y) and torch.equal(one.places, other.places)
+        assert torch.equal(one.x, other.x) and torch.equal(one.y, other.y) and torch.equal(one.index, other.index)
 
 
 def test_an_image_looks_the_same_whatever_the_batch_it_is_in(data):
     def images(**settings):
-        return {int(i): x for batch in data(**settings).training(0) for i, x in zip(batch.places, batch.x, strict=True)}
+        return {int(i): x for batch in data(**settings).training(0) for i, x in zip(batch.index, batch.x, strict=True)}
 
     one, other = images(), images(train__batch_size=7)
     assert one.keys() == other.keys()
@@ -87,9 +87,9 @@ def test_a_set_larger_than_one_evaluation_batch(data, pack):
 
 def test_without_augmentation_training_sees_what_evaluation_sees(data):
     one = data(data__augmentation="")
-    evaluated = {int(i): x for batch in one.evaluation("train") for i, x in zip(batch.places, batch.x, strict=True)}
+    evaluated = {int(i): x for batch in one.evaluation("train") for i, x in zip(batch.index, batch.x, strict=True)}
     for batch in one.training(0):
-        assert all(torch.equal(x, evaluated[int(i)]) for i, x in zip(batch.places, batch.x, strict=True))
+        assert all(torch.equal(x, evaluated[int(i)]) for i, x in zip(batch.index, batch.x, strict=True))
 
 
 def test_standard_scaling_gives_each_channel_mean_0_and_deviation_1(data):
@@ -131,7 +131,7 @@ def test_a_grey_network_sees_the_luma(data, packed):
     (batch, *_) = one.training(0)
     assert batch.x.shape == (20, 1, 16, 16)
     (evaluated, *_) = one.evaluation("val")
-    pixels = packed.images("train")[evaluated.places.numpy()]
+    pixels = packed.images("train")[evaluated.index.numpy()]
     grey = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in pixels]).astype(np.float32)
     mean, std = (np.dot(values, LUMA) for values in (packed.mean, packed.std))
     assert np.abs(evaluated.x[:, 0].numpy() * std + mean - grey).max() < 1.01  # Pillow rounds down
@@ -189,7 +189,7 @@ def picture_and_batch(packed, one):
 
 @pytest.mark.parametrize("scaling", ["standard", "2012"])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("native", [16, 18])
+@pytest.mark.parametrize("native", [16, 19])
 def test_a_picture_is_seen_in_prediction_as_it_was_in_training(pack, data, data_root, native, scaling, channels):
     packed = pack(size=native, test=6)
     one = data(packed, data__scaling=scaling, model__in_channels=channels)

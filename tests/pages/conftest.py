@@ -69,7 +69,6 @@ def served(monkeypatch):
 @pytest.fixture
 def visit(root, served):
     """Opens the app by a link: `visit("activations", layer="relu3")`."""
-
     return open_app
 
 
@@ -97,7 +96,7 @@ def make_run(root, small):
     Its weights are random, but for the bias of the class that it `says`.
     """
 
-    def build(epochs=(0, 1, 3), says=0, **settings):
+    def build(epochs=(0, 1, 3), says=0, classes=CLASSES, **settings):
         config = small(**settings)
         run = create_run(config, root)
         model = AlexNet(config.model)
@@ -107,7 +106,7 @@ def make_run(root, small):
             initialise(model, seed=epoch)
             list(model.parameters())[-1].data[says] = 100.0
             file = run.path / "checkpoints" / f"epoch-{epoch:05d}.safetensors"
-            save_weights(file, model, Preprocessing(size, size, shades, shades), CLASSES, config)
+            save_weights(file, model, Preprocessing(size, size, shades, shades), classes, config)
         rows = [
             f'{{"step": {n}, "epoch": {n / 5}, "seconds": {n}, "train/loss": {3 / n}, "train/top1_error": {1 / n}}}\n'
             f'{{"step": {n}, "epoch": {n / 5}, "seconds": {n}, "val/loss": {4 / n}, "val/top1_error": {1 / n}}}\n'

@@ -11,12 +11,13 @@ from hypothesis import strategies as some
 from alexnet_explorer.ui import lens
 from alexnet_explorer.ui.lens import MOST_MODELS, Lens, read, write
 
-words = some.text(some.characters(codec="utf-8", exclude_characters=","), min_size=1, max_size=40)
+words = some.text(some.characters(codec="utf-8"), min_size=1, max_size=40)
+names = some.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", fullmatch=True)
 small_numbers = some.none() | some.integers(0, 999_999)
 lenses = some.builds(
     Lens,
     picture=words,
-    models=some.lists(words, min_size=1, max_size=MOST_MODELS, unique=True).map(tuple),
+    models=some.lists(names, min_size=1, max_size=MOST_MODELS, unique=True).map(tuple),
     epoch=small_numbers,
     layer=some.none() | words,
     unit=small_numbers,
@@ -52,6 +53,10 @@ def test_what_is_no_small_number_counts_as_not_given(junk):
 def test_of_many_networks_the_first_four_are_shown_once_each():
     assert read({"models": "a,b,,a,c,d,e"}).models == ("a", "b", "c", "d")
     assert read({"models": ",,"}).models == Lens().models
+
+
+def test_a_link_can_make_a_page_say_nothing_of_its_own():
+    assert read({"models": "![](//evil.org/eye.png),../../etc/passwd,mine"}).models == ("mine",)
 
 
 def test_the_link_fills_the_lens_once_and_changes_stay(session, monkeypatch):

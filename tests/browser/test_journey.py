@@ -1,0 +1,244 @@
+"""The main job in a real Chromium: open, bring a photograph, see predictions, walk every page, train, come back.
+
+What the browser had to wait for is printed: first page, prediction, curves.
+"""
+
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image, ImageOps
+from playwright.sync_api import expect, sync_playwright
+
+from alexnet_explorer.catalogue import DEFAULT_MODEL
+from alexnet_explorer.data.samples import load_sample
+from alexnet_explorer.inspection.predict import predict
+from alexnet_explorer.runs import LIVE, list_runs
+from alexnet_explorer.ui import networks
+
+PROJECT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-first-run",
+)  # fmt: skip
+PATIENCE = 60_000  # milliseconds; a machine may be busy
+PAGES = {"Predict": "Predict", "Filters": "Filters", "Activations": "Activations", "Saliency": "Saliency",
+         "Train": "Train", "Runs": "Runs", "Compare": "Compare", "Home": "AlexNet Explorer"}  # fmt: skip
+# Under a link to a page Streamlit's own script asks for these beside the page first, then at the root.
+LOCAL = re.compile(r"(https?|wss?)://localhost:|data:|blob:")
+PROBING = re.compile(r"/\w+/_stcore/(health|host-config)$")
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium, or a google-chrome on the PATH"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        expect.set_options(timeout=PATIENCE)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tell(capsys):
+    """Prints what was measured, whether the test passes or not."""
+
+    def line(text):
+        with capsys.disabled():
+            print(f"\n{text}", flush=True)
+
+    return line
+
+
+class Server:
+    """`streamlit run app.py` in a process of its own, with folders of its own."""
+
+    def __init__(self, folder):
+        self.folder, self.runs = folder, folder / "runs"
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://localhost:{self.port}"
+        self.started = time.perf_counter()
+        with (folder / "server.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true",
+                 "--server.port", str(self.port)],
+                cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, "ALEXNET_EXPLORER_RUNS": str(self.runs), "ALEXNET_EXPLORER_DATA": str(folder / "data")},
+            )  # fmt: skip
+
+    def wait(self):
+        """Until it takes connections."""
+        while time.perf_counter() - self.started < 60:
+            assert self.process.poll() is None, self.log()
+            with socket.socket() as probe:
+                if probe.connect_ex(("localhost", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        pytest.fail(f"the server did not start: {self.log()}")
+
+    def log(self):
+        return (self.folder / "server.log").read_text()
+
+    def end(self):
+        """The server, and what it started."""
+        for run in list_runs(self.runs, gallery=False):
+            status = run.status()
+            if status.state in LIVE and psutil.pid_exists(status.pid):
+                os.kill(status.pid, signal.SIGKILL)
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A fresh server; its clock runs from the start of its process."""
+    server = Server(tmp_path)
+    yield server
+    server.end()
+
+
+@contextmanager
+def visitor(browser, tmp_path, name="visitor"):
+    """A browser window of its own; it fails on what the console complains of, and leaves a screenshot then.
+
+    It also fails where the page asks anyone but this machine for anything.
+    """
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    complaints, abroad = [], []
+    page.on("request", lambda request: LOCAL.match(request.url) or abroad.append(request.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and complaints.append(
+        f"{message.text} {message.location.get('url', '')}"))  # fmt: skip
+    try:
+        yield page
+        assert abroad == []
+        assert [text for text in complaints if not PROBING.search(text)] == []
+    except BaseException as error:
+        page.screenshot(path=tmp_path / f"{name}.png")
+        error.add_note(f"screenshot: {tmp_path / name}.png; console: {complaints}")
+        raise
+    finally:
+        context.close()
+
+
+def settled(page):
+    """Wait until the page is drawn, and see that nothing is wrong on it."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+
+
+def go(page, name):
+    """Click a page in the navigation."""
+    page.get_by_test_id("stTopNav").get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(PAGES[name])
+    settled(page)
+
+
+def upload(page, file):
+    page.get_by_test_id("stSidebar").locator("input[type=file]").set_input_files(file)
+
+
+def prediction_of(image):
+    """The sentence that the page has to say of a picture."""
+    best = predict(networks.load(DEFAULT_MODEL), image, 1)[0]
+    return f"It says {best.label} with {best.probability:.1%}."
+
+
+def photograph(folder):
+    """A JPEG as phones write it: turned by 90°, with a note that says so. Gives the file and the upright picture."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = folder / "my coffee.jpg"
+    load_sample("coffee").transpose(Image.Transpose.ROTATE_90).save(file, quality=90, exif=exif)
+    return file, ImageOps.exif_transpose(Image.open(io.BytesIO(file.read_bytes())))
+
+
+def test_from_the_first_page_to_a_training_and_back(browser, server, tmp_path, tell):
+    file, upright = photograph(tmp_path)
+    with visitor(browser, tmp_path) as page:
+        server.wait()
+        page.goto(server.url)
+        expect(page.get_by_role("heading", level=1)).to_have_text(PAGES["Home"])
+        tell(f"first page visible after {time.perf_counter() - server.started:.2f} s")
+        settled(page)
+
+        page.get_by_role("button", name="Flower").click()
+        expect(page.get_by_text(prediction_of(load_sample("flower")))).to_be_visible()
+        expected = prediction_of(upright)
+        start = time.perf_counter()
+        upload(page, file)
+        expect(page.get_by_text(expected)).to_be_visible()
+        tell(f"prediction {time.perf_counter() - start:.2f} s after the upload")
+        shown = page.get_by_test_id("stSidebar").get_by_role("img", name="my coffee.jpg")
+        assert shown.evaluate("image => image.naturalWidth > image.naturalHeight")
+
+        for name in PAGES:
+            go(page, name)
+            assert "picture=upload-" in page.url
+        train_stop_and_come_back(page, tell)
+
+
+def train_stop_and_come_back(page, tell):
+    go(page, "Train")
+    curves = page.locator(".js-plotly-plot .scatterlayer path.js-line")
+    start = time.perf_counter()
+    page.get_by_role("button", name="Start training").click()
+    expect(curves.first).to_be_attached()
+    tell(f"curves visible {time.perf_counter() - start:.2f} s after the click")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    expect(curves.first).to_be_attached()
+    settled(page)
+    go(page, "Runs")
+    go(page, "Home")
+
+
+def test_a_link_opens_its_page_on_a_fresh_server(browser, server, tmp_path):
+    with visitor(browser, tmp_path) as page:
+        server.wait()
+        page.goto(f"{server.url}/activations?picture=coffee&layer=conv3&unit=5")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Activations")
+        expect(page.get_by_text(re.compile("^conv3: 96 maps of "))).to_be_visible()
+        expect(page.get_by_text(re.compile("^Unit 5 over the picture"))).to_be_visible()
+        expect(page.get_by_test_id("stSidebar").get_by_role("img", name="Coffee")).to_be_visible()
+        settled(page)
+        assert "layer=conv3" in page.url and "picture=coffee" in page.url
+
+
+def test_two_visitors_get_their_own_predictions(browser, server, tmp_path):
+    file, upright = photograph(tmp_path)
+    other = tmp_path / "someone.png"
+    load_sample("astronaut").save(other)
+    server.wait()
+    with visitor(browser, tmp_path, "first") as first, visitor(browser, tmp_path, "second") as second:
+        for page in (first, second):
+            page.goto(f"{server.url}/predict")
+            settled(page)
+        upload(first, file)
+        upload(second, other)
+        expect(first.get_by_text(prediction_of(upright))).to_be_visible()
+        expect(second.get_by_text(prediction_of(load_sample("astronaut")))).to_be_visible()
+        for page in (first, second):
+            settled(page)

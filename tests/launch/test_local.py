@@ -1,0 +1,83 @@
+"""Runs as processes of their own on this machine."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from alexnet_explorer.launch.local import NICENESS, start
+from alexnet_explorer.runs import RunError, Status, new_run, this_process
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    """Starts a run as the page does, from a working folder of its own and a runs folder that is named from there."""
+    monkeypatch.chdir(tmp_path)
+    begun = []
+
+    def begin(run):
+        start(run)
+        begun.append(run)
+
+    yield begin
+    for run in begun:
+        run.request_stop()
+        wait(run, lambda status: status.state not in ("queued", "running"))
+
+
+def wait(run, there, seconds=90.0):
+    end = time.monotonic() + seconds
+    while not there(status := run.status()):
+        assert time.monotonic() < end, (status, (run.path / "log.txt").read_text())
+        time.sleep(0.02)
+    return status
+
+
+def test_a_run_trains_in_a_process_of_its_own_until_it_is_stopped(started, small, packed):
+    run = new_run(small(train__epochs=2000, train__batch_size=5), packed, Path("runs"))
+    run.request_stop()  # meant for nobody, and forgotten
+    started(run)
+    status = run.status()
+    assert status.state == "queued" and status.pid != os.getpid()  # it has yet to load PyTorch
+    child = psutil.Process(status.pid)
+    assert child.nice() == max(NICENESS, psutil.Process().nice())
+    assert os.getsid(child.pid) == child.pid  # no signal of the app's terminal reaches it
+
+    with pytest.raises(RunError, match="at work already"):
+        start(run)
+
+    status = wait(run, lambda status: status.state == "running" and status.step > 3)
+    assert status.pid == child.pid and run.metrics()[0]
+    run.request_stop()
+    stopped = wait(run, lambda status: status.state != "running")
+    assert (stopped.state, stopped.message) == ("stopped", "")
+    assert not run.stop_file.exists()
+    assert "stopped: epoch" in (run.path / "log.txt").read_text()
+
+
+def test_a_process_that_cannot_begin_ends_as_failed_and_leaves_its_reason_in_the_log(started, packed, small):
+    run = new_run(small(), packed, Path("runs"))
+    (run.path / "config.json").write_text("{")
+    started(run)
+    status = wait(run, lambda status: status.state != "queued")
+    assert status.state == "failed" and "log.txt" in status.message
+    assert "config.json cannot be read" in (run.path / "log.txt").read_text()
+
+
+def test_a_run_whose_process_lives_is_not_started_again(packed, small, tmp_path):
+    run = new_run(small(), packed, tmp_path)
+    run.write_status(Status(**{"state": "running", "heartbeat": time.time(), **this_process()}))
+    with pytest.raises(RunError, match="at work already"):
+        start(run)
+    assert not (run.path / "log.txt").exists()
+
+
+def test_the_gallery_is_not_trained_again(packed, small, tmp_path, monkeypatch):
+    run = new_run(small(), packed, tmp_path)
+    monkeypatch.setattr("alexnet_explorer.runs.GALLERY", tmp_path)
+    with pytest.raises(RunError, match="ships with the project"):
+        start(run)
+    assert json.loads((run.path / "status.json").read_text())["state"] == "queued"

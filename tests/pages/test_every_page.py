@@ -1,0 +1,288 @@
+"""Every page, when nothing was trained yet and when there are runs; every way of coming to it."""
+
+import re
+import shutil
+
+import pytest
+
+from alexnet_explorer.catalogue import imported_folder
+from alexnet_explorer.runs import GALLERY
+from alexnet_explorer.ui import networks
+from alexnet_explorer.ui.frame import PAGES, PAGES_FOLDER
+from alexnet_explorer.ui.views import plain
+
+RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
+TITLES = {page.name: page.title for page in PAGES} | {"home": "AlexNet Explorer"}
+LOOKING = [page.name for page in PAGES if "models" in page.uses]
+
+
+def of_the_gallery(name, epoch=0):
+    return GALLERY / name / "checkpoints" / f"epoch-{epoch:05d}.safetensors"
+
+
+@pytest.fixture
+def imported(root):
+    """Puts a file among the weights that users brought; with `keep`, only its first bytes."""
+
+    def put(name, keep=None, source=of_the_gallery(RELU)):
+        file = imported_folder(root) / f"{name}.safetensors"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(source.read_bytes()[:keep])
+        return name
+
+    return put
+
+
+def check(visitor, page):
+    """The page is there, whole, and has nothing to complain of."""
+    assert not visitor.exception
+    assert [error.value for error in visitor.error] == []
+    assert visitor.title[0].value == TITLES[page]
+    assert "Show the code" in [expander.label for expander in visitor.main.expander] or page == "home"
+
+
+@pytest.mark.parametrize("page", TITLES)
+def test_a_page_before_anything_was_trained(visit, page):
+    visitor = visit(page)
+    check(visitor, page)
+    assert [info.value for info in visitor.info if "Not on this machine" in info.value] == []
+    if page in LOOKING:
+        assert visitor.main.image
+        assert visitor.link["models"] == (f"{RELU},{TANH}" if page == "compare" else RELU)
+
+
+@pytest.mark.parametrize("page", LOOKING)
+def test_a_page_with_two_networks_side_by_side(visit, make_run, page):
+    run = make_run(model__activation="tanh")
+    single, both = visit(page, models=run.id), visit(page, models=f"{RELU},{run.id}")
+    check(both, page)
+    assert f"**{plain(networks.label(run.id))}**" in [text.value for text in both.markdown]
+    assert both.link["models"] == f"{RELU},{run.id}"
+    if page != "compare":  # which shows two in any case
+        assert len(both.main.image) == 2 * len(single.main.image)
+
+
+@pytest.mark.parametrize("page", ["train", "runs"])
+def test_the_pages_of_runs_when_there_is_one(visit, make_run, page):
+    make_run()
+    check(visit(page), page)
+
+
+def test_the_switches_of_a_page_change_what_it_shows(visit):
+    visitor = visit("activations")
+    assert any("strongest first" in caption for caption in visitor.captions)
+    visitor.segmented_control(key="order").set_value("as numbered").run()
+    assert any("in order" in caption for caption in visitor.captions)
+    visitor.go("saliency")
+    for method in visitor.segmented_control(key="method").options:
+        visitor.segmented_control(key="method").set_value(method.content if hasattr(method, "content") else method)
+        check(visitor.run(), "saliency")
+
+
+# What is on a page
+
+
+def test_predict_names_five_classes_and_says_what_it_was_trained_on(visit):
+    visitor = visit("predict")
+    (chart,) = visitor.charts
+    shares = [float(share) for share in re.findall(r"([\d.]+)%", chart)]
+    assert len(shares) == 5 and shares == sorted(shares, reverse=True) and sum(shares) <= 100.1
+    assert visitor.says("It says **") and visitor.says("CIFAR\\-10 \\(JPEG copy\\)")
+
+
+def test_the_classes_of_a_users_network_are_shown_as_text(visit, make_run):
+    assert visit("predict", models=make_run(says=1).id).says("It says **green \\*and\\* more**")
+
+
+def test_compare_says_what_differs_and_by_how_much(visit):
+    visitor = visit("compare")
+    settings, metrics = (table.value for table in visitor.dataframe)
+    assert "model.activation" in list(settings["setting"])
+    row = settings[settings["setting"] == "model.activation"].iloc[0].tolist()
+    assert row == ["model.activation", "relu", "tanh"]
+    assert "validation error" in list(metrics["metric"]) and metrics.shape[1] == 3
+    assert "points)" in metrics.iloc[0, 2]
+    assert [subheader.value for subheader in visitor.subheader] == [
+        "What differs in the settings", "Where they ended", "Predictions", "Filters of conv1", "Activations", "Saliency",
+    ]  # fmt: skip
+
+
+def test_compare_with_weights_that_have_no_history(visit, imported):
+    visitor = visit("compare", models=f"{RELU},{imported('mine')}")
+    check(visitor, "compare")
+    assert visitor.says("mine has no training history here")
+    assert not visitor.dataframe
+    assert len([alt for alt in visitor.charts if alt.startswith(("loss", "top-1 error"))]) == 2
+
+
+def test_guided_backpropagation_says_why_it_does_not_explain_tanh(visit):
+    visitor = visit("saliency", models=TANH)
+    assert visitor.main.image
+    visitor.segmented_control(key="method").set_value("guided-backprop").run()
+    check(visitor, "saliency")
+    assert [info.value.split(";")[0] for info in visitor.info] == [
+        "Guided backpropagation only changes the gradient of ReLUs"
+    ]
+    assert not visitor.main.image
+
+
+def test_beside_tanh_the_other_network_is_explained(visit):
+    visitor = visit("saliency", models=f"{RELU},{TANH}")
+    visitor.segmented_control(key="method").set_value("guided-backprop").run()
+    assert len(visitor.main.image) == 1 and len(visitor.info) == 1
+
+
+def test_a_slow_method_waits_for_a_click_and_shows_its_map_then(visit, make_run):
+    run = make_run(model__input_size=96, model__strides=(4, 1, 1))
+    visitor = visit("saliency", models=run.id)
+    visitor.segmented_control(key="method").set_value("occlusion").run()
+    (button,) = (button for button in visitor.main.button if button.label.startswith("Compute"))
+    assert not visitor.main.image
+    button.click().run()
+    check(visitor, "saliency")
+    assert visitor.main.image and not visitor.main.button
+    visitor.selectbox(key="lens_picture").select("coffee").run()
+    assert not visitor.main.image  # of another picture nothing is known yet
+    visitor.selectbox(key="lens_picture").select("cat").run()
+    assert visitor.main.image and not visitor.main.button
+
+
+def test_networks_that_number_their_classes_differently_explain_the_same_class(visit, make_run):
+    runs = [make_run(), make_run(classes=("blue", "red", "green"))]
+    visitor = visit("saliency", models=",".join(run.id for run in runs), target=2)
+    assert [caption.split(":")[0] for caption in visitor.captions] == ["Evidence for “blue”"] * 2
+
+
+# Links
+
+
+def test_a_link_says_picture_network_epoch_layer_and_unit(visit):
+    visitor = visit("activations", picture="coffee", models=TANH, epoch=1, layer="conv2", unit=7)
+    check(visitor, "activations")
+    assert visitor.selectbox(key="lens_picture").value == "coffee"
+    assert visitor.multiselect(key="lens_models").value == [TANH]
+    assert visitor.select_slider(key="lens_epoch").value == 1
+    assert visitor.selectbox(key="lens_layer").value == "conv2"
+    assert visitor.number_input(key="lens_unit").value == 7
+    assert visitor.captions[0].startswith("conv2: ") and visitor.captions[1].startswith("Unit 7 ")
+    assert visitor.link == {"picture": "coffee", "models": TANH, "epoch": "1", "layer": "conv2", "unit": "7"}
+
+
+def test_the_first_visitor_of_a_server_may_come_by_a_link(visit_first):
+    visitor = visit_first("activations", picture="coffee", layer="conv2")
+    check(visitor, "activations")
+    assert visitor.link == {"picture": "coffee", "models": RELU, "layer": "conv2"}
+    assert visitor.captions[0].startswith("conv2: ")
+
+
+def test_an_epoch_of_the_link_shows_the_network_as_it_was_then(visit):
+    assert visit("predict", epoch=0).charts != visit("predict").charts
+
+
+def test_a_link_says_the_class_to_explain(visit):
+    visitor = visit("saliency", target=3)
+    assert visitor.selectbox(key="lens_target").value == 3
+    (caption,) = visitor.captions
+    assert caption.startswith("Evidence for “cat”")
+
+
+def test_what_the_page_keeps_in_the_link_itself_stays(visit):
+    assert visit("predict", something="of its own").link["something"] == "of its own"
+
+
+@pytest.mark.parametrize("page", LOOKING)
+def test_a_link_to_what_is_not_here_shows_what_is(visit, page):
+    visitor = visit(
+        page, picture="upload-0123456789ab", models="gone,[link](elsewhere)", epoch=77, layer="conv9", unit=5000,
+        target=4000,
+    )  # fmt: skip
+    check(visitor, page)
+    said = [info.value for info in visitor.info]
+    assert any("Not on this machine: gone" in text for text in said)
+    assert any("uploaded in another session" in text for text in said) or page == "filters"
+    assert visitor.main.image and visitor.link["models"].startswith(RELU)
+    if page != "filters":
+        assert visitor.link["picture"] == "cat"
+
+
+def test_the_lens_follows_the_visitor_from_page_to_page(visit):
+    visitor = visit("predict")
+    visitor.selectbox(key="lens_picture").select("rocket").run()
+    visitor.multiselect(key="lens_models").set_value([TANH, RELU]).run()
+    for page in ("activations", "home", "runs", "saliency", "predict"):
+        visitor.go(page)
+        assert (visitor.link["picture"], visitor.link["models"]) == ("rocket", f"{TANH},{RELU}")
+    assert visitor.selectbox(key="lens_picture").value == "rocket"
+    assert visitor.multiselect(key="lens_models").value == [TANH, RELU]
+
+
+def test_a_layer_follows_to_a_network_that_calls_it_otherwise(visit):
+    visitor = visit("activations", layer="relu3")
+    visitor.multiselect(key="lens_models").set_value([TANH]).run()
+    assert visitor.selectbox(key="lens_layer").value == "tanh3"
+    check(visitor, "activations")
+
+
+def test_choosing_no_network_changes_nothing(visit):
+    visitor = visit("predict")
+    visitor.multiselect(key="lens_models").set_value([]).run()
+    check(visitor, "predict")
+    assert visitor.multiselect(key="lens_models").value == [RELU]
+
+
+def test_a_sample_on_the_first_page_leads_to_its_prediction(visit):
+    visitor = visit("home")
+    visitor.button(key="sample_flower").click().run()
+    check(visitor, "predict")
+    assert visitor.link["picture"] == "flower"
+
+
+# Damaged files
+
+
+@pytest.mark.parametrize("page", LOOKING)
+def test_a_network_whose_file_is_cut_off_is_said_and_the_visitor_goes_on(visit, imported, page):
+    broken = imported("broken", keep=-1000)
+    visitor = visit(page, models=f"{broken},{RELU}")
+    assert not visitor.exception
+    (error,) = (error.value for error in visitor.error)
+    assert "broken" in error and "\n" not in error
+    assert visitor.main.image  # the other one
+    visitor.multiselect(key="lens_models").set_value([RELU, TANH]).run()
+    check(visitor, page)
+
+
+def test_a_file_without_a_header_is_no_network(visit, imported):
+    visitor = visit("predict", models=imported("broken", keep=100))
+    check(visitor, "predict")
+    assert visitor.link["models"] == RELU
+
+
+def test_a_run_whose_files_are_damaged_stops_no_page(visit, make_run):
+    run = make_run()
+    (run.path / "config.json").write_text("{")
+    (run.path / "metrics.jsonl").write_text("no number\n")
+    for page in ("predict", "train", "runs", "compare"):
+        assert not visit(page, models=f"{RELU},{run.id}").exception
+
+
+def test_damaged_curves_leave_the_rest_of_the_comparison(visit, make_run):
+    run = make_run()
+    (run.path / "metrics.jsonl").write_text("no number\n")
+    visitor = visit("compare", models=f"{RELU},{run.id}")
+    assert not visitor.exception
+    assert any("metrics.jsonl is damaged" in error.value for error in visitor.error)
+
+
+def test_a_run_that_is_deleted_meanwhile(visit, make_run):
+    run = make_run()
+    visitor = visit("predict", models=run.id)
+    shutil.rmtree(run.path)
+    check(visitor.run(), "predict")
+    assert visitor.link["models"] == RELU
+
+
+def test_the_code_on_the_pages_opens_files_that_are_there():
+    for page in PAGES_FOLDER.glob("*.py"):
+        for path in re.findall(r"alexnet_explorer/gallery/[\w./-]+", page.read_text()):
+            assert (PAGES_FOLDER.parent / path).is_file(), f"{page.name} shows {path}"

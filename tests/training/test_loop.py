@@ -1,0 +1,504 @@
+"""Training as a user meets it: it learns, it can be stopped and killed and goes on to the same weights, it says
+why not.
+
+What a run leaves behind is compared to the bit, but for its times.
+"""
+
+import errno
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from PIL import Image
+
+from alexnet_explorer.config import RunConfig
+from alexnet_explorer.data.sources import prepare
+from alexnet_explorer.model import AlexNet, initialise
+from alexnet_explorer.runs import Run, RunError, new_run
+from alexnet_explorer.training import checkpoint, engine, loop
+from alexnet_explorer.training.loop import train
+from alexnet_explorer.weights import load_layer, load_weights
+from alexnet_explorer.weights_file import WeightsError, read_metadata
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def start(packed, small, tmp_path):
+    """A new run on `packed`, not trained yet."""
+
+    def build(**settings):
+        return new_run(small(**settings), packed, tmp_path / "runs")
+
+    return build
+
+
+@pytest.fixture
+def at_every_step(monkeypatch):
+    """The run tells its state after every step, not every half second."""
+    monkeypatch.setattr(loop, "STATUS_SECONDS", -1.0)
+
+
+def rows(run):
+    """The metrics without their times."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics()[0]]
+
+
+def progress(run):
+    """The counters of the checkpoint, but for times."""
+    with safetensors.safe_open(run.state_file, "pt") as file:
+        counters = json.loads(file.metadata()["progress"])
+    return {name: value for name, value in counters.items() if name not in ("seconds", "metrics_bytes")}
+
+
+def assert_same(one, other):
+    """Both runs left the same weights, velocities, snapshots and metrics, to the bit."""
+    mine, its = (safetensors.torch.load_file(run.state_file) for run in (one, other))
+    assert mine.keys() == its.keys()
+    assert [name for name in mine if not torch.equal(mine[name], its[name])] == []
+    assert progress(one) == progress(other)
+    assert one.snapshots().keys() == other.snapshots().keys()
+    for file, its_file in zip(one.snapshots().values(), other.snapshots().values(), strict=True):
+        assert file.read_bytes() == its_file.read_bytes(), file.name
+    assert rows(one) == rows(other)
+
+
+def stop_at(run, step):
+    """A report that stops the run after that step."""
+
+    def report(status, row):
+        if status.state == "running" and status.step == step:
+            run.request_stop()
+
+    return report
+
+
+def fails_at(count, error, function):
+    """`function`, but its call number `count` raises."""
+    calls = iter(range(1, 1_000_000))
+
+    def wrapped(*arguments, **named):
+        if next(calls) == count:
+            raise error
+        return function(*arguments, **named)
+
+    return wrapped
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# A run that ends
+
+
+def test_a_run_leaves_what_its_directory_is_to_hold(start, packed):
+    run = start(train__epochs=5)
+    reports = []
+    status = train(run, lambda status, row: reports.append((status, row)))
+
+    assert status.state == "done" and run.status() == status
+    assert (status.epoch, status.epochs, status.step) == (5, 5, 30)
+    assert (status.host, status.pid, status.message) == (socket.gethostname(), os.getpid(), "")
+    assert status.seconds > 0 and status.img_per_s > 0 and status.seconds_left is None
+    assert time.time() - status.heartbeat < 60
+    assert not run.stop_file.exists()
+
+    found = rows(run)
+    assert [row for status, row in reports if row] == run.metrics()[0]
+    assert [row["step"] for row in found] == sorted(row["step"] for row in found)
+    validation = [row for row in found if "val/loss" in row]
+    assert [(row["epoch"], row["images"]) for row in validation] == [(n, 108 * n) for n in range(1, 6)]
+    assert [row for row in found if "test/loss" in row] == found[-1:]
+    assert {"train/loss", "train/top1_error", "learning_rate"} <= found[0].keys()
+    assert status.summary["test/top1_error"] == found[-1]["test/top1_error"]
+    assert status.summary["best/val_top1_error"] == min(row["val/top1_error"] for row in validation)
+    assert "test/top5_error" not in status.summary  # of three classes, five are always right
+
+    assert list(run.snapshots()) == [0, 1, 2, 4, 5]
+    env = json.loads((run.path / "env.json").read_bytes())
+    assert (env["device"], env["precision"], env["threads"]) == ("cpu", "fp32", 1)
+    assert env["versions"]["torch"] == version("torch")
+    assert run.config.data.digest == packed.digest and run.config.model.num_classes == 3
+
+
+def test_the_first_snapshot_is_the_seeds_draw_and_the_last_one_the_checkpoint(start):
+    run = start(train__seed=4)
+    train(run)
+    first = AlexNet(run.config.model)
+    initialise(first, 4)
+    last = safetensors.torch.load_file(run.state_file)
+    for name, parameter in first.named_parameters():
+        assert torch.equal(load_layer(run.snapshots()[0], name), parameter.half().float())
+        assert torch.equal(load_layer(run.snapshots()[3], name), last[f"model.{name}"].half().float())
+
+
+def test_the_rows_of_an_epoch_add_up_to_it(start):
+    run = start(train__batch_size=7, train__epochs=1)  # 16 steps, the last one of 3 images
+    train(run)
+    steps = [row for row in rows(run) if "train/loss" in row]
+    epoch = next(row for row in rows(run) if "epoch/train_loss" in row)
+    images = np.diff([0] + [row["images"] for row in steps])
+    assert images.sum() == 108
+    for name in ("loss", "top1_error"):
+        mean = sum(n * row[f"train/{name}"] for n, row in zip(images, steps, strict=True)) / 108
+        assert epoch[f"epoch/train_{name}"] == pytest.approx(mean)
+
+
+def test_the_weights_predict_what_the_metrics_say(start, packed):
+    run = start(train__epochs=8)
+    status = train(run)
+    loaded = load_weights(run.weights_file())
+    right = loss = 0.0
+    for pixels, label in zip(packed.images("test"), packed.labels("test"), strict=True):
+        shares = loaded.model(loaded.preprocessing(Image.fromarray(pixels)))[0].softmax(0)
+        right += int(shares.argmax()) == label
+        loss -= math.log(shares[label])
+    assert 1 - right / 45 == pytest.approx(status.summary["test/top1_error"], abs=1.01 / 45)  # half precision
+    assert loss / 45 == pytest.approx(status.summary["test/loss"], rel=0.02)
+    assert loaded.classes == packed.classes and loaded.trained_on == "colours"
+
+
+def test_five_best_are_counted_where_there_are_more_than_five_classes(pack, data_root, small, tmp_path):
+    packed = pack("seven", classes=tuple("abcdefg"), count=200)
+    status = train(new_run(small(train__epochs=1), packed, tmp_path / "runs"))
+    assert 0 <= status.summary["test/top5_error"] <= status.summary["test/top1_error"] <= 1
+
+
+def test_a_set_without_test_images(pack, data_root, small, tmp_path):
+    run = new_run(small(train__epochs=1), pack(test=0), tmp_path / "runs")
+    assert train(run).state == "done" and not any("test/loss" in row for row in rows(run))
+
+
+def test_only_the_layers_asked_for_are_kept_but_for_the_last_snapshot(start):
+    run = start(train__snapshot_layers="conv1,fc5")
+    train(run)
+    kept = {epoch: json.loads(read_metadata(file)["layers"]) for epoch, file in run.snapshots().items()}
+    assert kept == {0: ["conv1", "fc5"], 1: ["conv1", "fc5"], 2: ["conv1", "fc5"], 3: []}
+    assert load_layer(run.snapshots()[1], "conv1.weight").shape == (6, 3, 3, 3)
+    with pytest.raises(WeightsError):
+        load_layer(run.snapshots()[1], "conv2.weight")
+
+
+def test_the_same_config_gives_the_same_run(start, trained):
+    one, other = start(), start(train__seed=1)
+    train(one)
+    train(other)
+    assert_same(trained.relu, one)
+    assert rows(one) != rows(other)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model__activation": "tanh", "model__pooling": "non-overlapping", "train__schedule": "plateau"},
+        {"model__activation": "sigmoid", "model__lrn": "off", "model__dropout": 0, "train__schedule": "constant"},
+        {"model__lrn_kind": "within-map", "model__init": "2012", "data__scaling": "2012", "train__schedule": "step"},
+        {"train__precision": "bf16", "data__augmentation": "none", "train__schedule": "cosine"},
+        {"model__in_channels": 1, "model__dropout_place": "before-fc", "train__batch_size": 1000},
+    ],
+)
+def test_every_toggle_trains(start, settings):
+    status = train(start(**settings, train__epochs=2, train__learning_rate=1e-4))
+    assert status.state == "done" and math.isfinite(status.summary["val/loss"])
+
+
+def test_a_network_learns_digits(data_root, tmp_path):
+    config = RunConfig().with_settings(
+        {
+            "model.widths": "6,8,8,8,8", "model.fc_widths": "32", "model.dropout": 0.2, "model.bias_one": "",
+            "train.epochs": 3, "train.batch_size": 16, "train.learning_rate": 0.02, "train.precision": "fp32",
+            "train.device": "cpu", "train.threads": 1,
+        }
+    )  # fmt: skip
+    status = train(new_run(config, prepare("digits"), tmp_path))
+    assert status.state == "done"
+    assert status.summary["val/top1_error"] < 0.2
+    assert status.summary["test/top1_error"] < 0.2
+
+
+# Stop and go on
+
+
+@pytest.mark.parametrize(
+    ("steps", "settings"),
+    [
+        # 22 steps an epoch and a row every second step: inside a row, at an epoch's ends, at the very end.
+        ([1, 7, 21, 22, 23, 44], {"train__batch_size": 5, "train__epochs": 2}),
+        # What the schedule has seen of the validation survives too.
+        ([10, 19], {"train__schedule": "plateau", "train__patience": 1, "train__epochs": 5, "data__scaling": "2012"}),
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_weights_of_one_never_stopped(start, at_every_step, steps, settings):
+    whole, stopped = start(**settings), start(**settings)
+    assert train(whole).state == "done"
+    for step in steps:
+        status = train(stopped, stop_at(stopped, step))
+        assert (status.state, status.step, status.seconds_left) == ("stopped", step, None)
+        assert stopped.status() == status and not stopped.stop_file.exists()
+    assert train(stopped).state == "done"
+    assert_same(whole, stopped)
+
+
+def test_the_rate_falls_on_a_plateau_also_across_a_stop(start, at_every_step, monkeypatch):
+    def flat(session, part):
+        return {f"{part}/loss": 1.0, f"{part}/top1_error": 0.5}
+
+    monkeypatch.setattr(loop._Session, "_evaluate", flat)
+    run = start(train__schedule="plateau", train__patience=1, train__epochs=6, train__learning_rate=0.01)
+    train(run, stop_at(run, 15))
+    train(run)
+    rates = [row["learning_rate"] for row in rows(run) if "learning_rate" in row]
+    assert rates[5::6] == pytest.approx([0.01, 0.01, 1e-3, 1e-4, 1e-5, 1e-5])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_with_its_checkpoint(start, trained, at_every_step, number):
+    stopped = start()
+
+    def report(status, row):
+        if status.step == 8 and status.state == "running":
+            os.kill(os.getpid(), number)
+
+    assert train(stopped, report).state == "stopped" and progress(stopped)["step"] == 8
+    assert train(stopped).state == "done"
+    assert_same(trained.relu, stopped)
+
+
+def test_a_stop_meant_for_an_earlier_process_stops_nothing(start):
+    run = start(train__epochs=1)
+    run.request_stop()
+    os.utime(run.stop_file, (1e9, 1e9))
+    assert train(run).state == "done"
+
+
+def test_a_stop_asked_for_while_it_loads_stops_it(start):
+    run = start()
+    run.request_stop()
+    assert (train(run).state, progress(run)["step"]) == ("stopped", 1)
+
+
+def test_rows_after_the_checkpoint_and_a_torn_one_are_computed_again(start, trained, at_every_step):
+    stopped = start()
+    train(stopped, stop_at(stopped, 4))
+    with (stopped.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "train/loss": 99}\n{"step": 6, "tra')
+    train(stopped)
+    assert_same(trained.relu, stopped)
+
+
+def test_what_a_killed_process_had_half_written_is_removed(start):
+    run = start(train__epochs=1)
+    (run.path / "checkpoints" / ".state.safetensors.x1y2z3").write_bytes(b"half")
+    train(run)
+    assert [file.name for file in (run.path / "checkpoints").iterdir() if file.name.startswith(".")] == []
+
+
+def test_time_goes_on_counting_after_a_stop(start, at_every_step):
+    run = start()
+    before = train(run, stop_at(run, 9)).seconds
+    times = [status.seconds for status in [train(run, stop_at(run, 15)), train(run)]]
+    assert 0 < before < times[0] < times[1]
+    seconds = [row["seconds"] for row in run.metrics()[0]]
+    assert seconds == sorted(seconds)
+
+
+def test_a_finished_run_is_left_as_it_is(start):
+    run = start(train__epochs=1)
+    status = train(run)
+    before = {file: file.stat().st_mtime_ns for file in run.path.rglob("*") if file.name != ".lease"}
+    assert train(run) == status
+    assert {file: file.stat().st_mtime_ns for file in run.path.rglob("*") if file.name != ".lease"} == before
+
+
+def test_a_resumed_run_keeps_the_precision_it_began_with(start, at_every_step, monkeypatch):
+    run = start(train__precision="auto")
+    monkeypatch.setattr(engine, "bf16_pays", lambda config, device: True)
+    train(run, stop_at(run, 5))
+    monkeypatch.setattr(engine, "bf16_pays", lambda config, device: False)
+    assert train(run).state == "done"
+    assert json.loads((run.path / "env.json").read_bytes())["precision"] == "bf16"
+
+
+@pytest.fixture
+def spawn(data_root):
+    """Starts `python -m alexnet_explorer train --resume` as a process of its own."""
+
+    def run_it(run):
+        command = [sys.executable, "-m", "alexnet_explorer", "train", "--resume", run.id, "--runs", run.path.parent]
+        return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return run_it
+
+
+def kill_after(process, run, lines):
+    """SIGKILL once that many rows of metrics are there."""
+    while process.poll() is None:
+        written = run.path / "metrics.jsonl"
+        if written.exists() and written.read_bytes().count(b"\n") >= lines:
+            process.kill()
+            break
+        time.sleep(0.001)
+    process.communicate()
+    return process.returncode
+
+
+def kill_and_resume(start, spawn, kills, **settings):
+    whole, killed = start(**settings), start(**settings)
+    train(whole)
+    count = len(rows(whole))
+    draw = random.Random(kills)
+    for kill in range(kills):
+        lines = count * (kill + 1) // (kills + 1) + draw.randrange(-2, 3)
+        assert kill_after(spawn(killed), killed, lines) == -signal.SIGKILL
+        assert killed.status().state == "interrupted"
+    process = spawn(killed)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert out.splitlines()[-1] == killed.id
+    assert killed.status().state == "done"
+    assert_same(whole, killed)
+
+
+def test_a_killed_process_is_taken_up_by_another_to_the_same_weights(start, spawn):
+    kill_and_resume(start, spawn, 2, train__batch_size=5, train__epochs=8)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_many_kills(start, spawn):
+    kill_and_resume(start, spawn, 20, train__batch_size=2, train__epochs=40)
+
+
+# What stands against it
+
+
+def test_a_second_writer_is_kept_out(start):
+    run = start(train__epochs=1)
+    with run.lease().acquire(), pytest.raises(RunError, match="is being trained by another process"):
+        train(run)
+    assert run.status().state == "queued"
+    assert train(run).state == "done"
+
+
+def test_a_run_of_the_gallery_is_not_trained(start, monkeypatch):
+    run = start()
+    monkeypatch.setattr("alexnet_explorer.runs.GALLERY", run.path.parent)
+    with pytest.raises(RunError, match="ships with the project"):
+        train(run)
+
+
+def test_a_data_set_that_is_gone_ends_it_in_words_and_it_goes_on_once_it_is_back(
+    start, trained, packed, pack, at_every_step
+):
+    run = start()
+    train(run, stop_at(run, 8))
+    shutil.rmtree(packed.folder)
+    status = train(run)
+    assert status.state == "failed" and "'colours' is not on this machine" in status.message
+    assert run.status() == status
+    pack()
+    assert train(run).state == "done"
+    assert_same(trained.relu, run)
+
+
+def test_other_images_under_the_same_name_are_not_trained_on(start, packed, pack):
+    run = start()
+    shutil.rmtree(packed.folder)
+    pack(seed=1)
+    status = train(run)
+    assert status.state == "failed" and "other images" in status.message
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"), [(checkpoint, "write_atomic", 2), (loop, "save_weights", 3), (Run, "write_status", 20)]
+)
+def test_a_full_disk_ends_it_in_words_with_its_checkpoint_whole(
+    start, trained, at_every_step, monkeypatch, owner, name, call
+):
+    run = start()
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, fails_at(call, FULL, getattr(owner, name)))
+        status = train(run)
+    assert status.state == "failed" and "the disk is full" in status.message
+    assert progress(run)["epoch"] == 1
+    assert train(run).state == "done"
+    assert_same(trained.relu, run)
+
+
+def test_where_not_even_the_reason_can_be_written_it_is_still_told(start, monkeypatch):
+    run = start()
+
+    def full(*arguments):
+        raise FULL
+
+    monkeypatch.setattr(Run, "write_status", full)
+    told = []
+    status = train(run, lambda status, row: told.append(status))
+    assert status.state == "failed" and "the disk is full" in status.message and told == [status]
+
+
+def test_a_loss_that_is_not_a_number_names_the_learning_rate(start):
+    run = start(train__learning_rate=100, train__schedule="constant", train__epochs=30, model__lrn="off")
+    status = train(run)
+    assert status.state == "failed" and "lower train.learning_rate" in status.message
+    assert run.status() == status
+    assert all(math.isfinite(value) for row in rows(run) for value in row.values())
+
+
+def test_weights_that_are_lost_in_the_last_step_are_no_finished_run(start, monkeypatch):
+    run = start(train__epochs=1)
+    step = loop.MomentumSGD.step
+
+    def lose(optimiser, rate):
+        step(optimiser, rate)
+        if run.status().step == 5:  # the last of six is under way
+            optimiser.parameters[0].data.fill_(math.nan)
+
+    monkeypatch.setattr(loop, "STATUS_SECONDS", -1.0)
+    monkeypatch.setattr(loop.MomentumSGD, "step", lose)
+    status = train(run)
+    assert status.state == "failed" and "train.learning_rate" in status.message
+    assert list(run.snapshots()) == [0]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named(start):
+    status = train(start(train__device="cuda"))
+    assert status.state == "failed" and "train.device=cuda" in status.message
+
+
+def test_a_fault_of_the_program_is_written_down_and_not_hidden(start, monkeypatch):
+    run = start()
+
+    def broken(*arguments):
+        raise KeyError("a fault")
+
+    monkeypatch.setattr(loop, "learning_rate", broken)
+    with pytest.raises(KeyError):
+        train(run)
+    assert run.status().state == "failed" and "a fault" in run.status().message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_run_that_cannot_be_written_says_so(start):
+    run = start()
+    run.path.chmod(0o500)
+    try:
+        with pytest.raises(RunError, match="cannot be written"):
+            train(run)
+    finally:
+        run.path.chmod(0o700)
