@@ -41,6 +41,12 @@ RunsFolder = Annotated[Path, typer.Option("--runs", help="the folder of the runs
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 ModelName = Annotated[str, typer.Option("--model", help="a gallery model, a run's id, or a weights file")]
 RUNS = Path("runs")
+DECIDED_ELSEWHERE = {
+    "model.preset": "choose it by --preset",
+    "model.num_classes": "the data decide it",
+    "data.name": "choose the data by --data",
+    "data.digest": "the data decide it",
+}
 
 
 @app.command()
@@ -55,6 +61,7 @@ def train(
 ) -> None:
     """Train a network in the foreground. Ctrl-C stops it and keeps the checkpoint. The last line is the run's id."""
     from .data.sources import prepare
+    from .training.engine import choose_device
     from .training.loop import train as train_run
 
     if resume:
@@ -63,6 +70,7 @@ def train(
         run = find_run(resume, runs)
     else:
         config = _config(preset, data, settings or [], epochs, seed)
+        choose_device(config)  # a GPU that is not there is told before anything is written
         packed = prepare(data, progress=_show_progress)
         run = new_run(config, packed, _made(runs))
     status = train_run(run, _show_training)
@@ -240,6 +248,8 @@ def _config(preset: str, data: str, settings: list[str], epochs: int | None, see
         name, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting}: write FIELD=VALUE, as in --set model.activation=tanh")
+        if name.strip() in DECIDED_ELSEWHERE:
+            raise ConfigError(f"--set {setting}: {DECIDED_ELSEWHERE[name.strip()]}")
         changes[name.strip()] = value
     if epochs is not None:
         changes["train.epochs"] = epochs

@@ -96,17 +96,19 @@ def test_dropping_a_convolution_keeps_the_others_names_and_changes_what_they_see
 
 @pytest.mark.parametrize("kind", ["max", "avg"])
 def test_the_pooling_toggle_changes_no_size(kind):
+    def config(pooling, size):
+        return ModelConfig(
+            input_size=size, widths=(4, 4), kernels=(3, 3), strides=(1, 1), paddings=(1, 1), convolutions=(1, 2),
+            fc_widths=(), pool_after=(1, 2), pool_kinds=(kind, kind), pooling=pooling, lrn=False,
+        )  # fmt: skip
+
+    models = {pooling: on_meta(config(pooling, 8)) for pooling in ("overlapping", "non-overlapping")}
     for size in range(8, 71):
-        sizes = []
-        for pooling in ("overlapping", "non-overlapping"):
-            config = ModelConfig(
-                input_size=size, widths=(4, 4), kernels=(3, 3), strides=(1, 1), paddings=(1, 1), convolutions=(1, 2),
-                fc_widths=(), pool_after=(1, 2), pool_kinds=(kind, kind), pooling=pooling,
-            )  # fmt: skip
-            found = outputs(on_meta(config), torch.zeros(1, 3, size, size, device="meta"))
-            assert tuple(found["pool2"].shape[1:]) == config.layers()[-2].output
-            sizes.append(config.layers()[-2].output)
-        assert sizes[0] == sizes[1]
+        for pooling, model in models.items():
+            x = torch.zeros(1, 3, size, size, device="meta")
+            for name in ("conv1", "relu1", "pool1", "conv2", "relu2", "pool2"):
+                x = model.get_submodule(name)(x)
+            assert tuple(x.shape[1:]) == config(pooling, size).layers()[-2].output == (4, size // 4, size // 4)
 
 
 @pytest.mark.parametrize("pooling", ["overlapping", "non-overlapping"])

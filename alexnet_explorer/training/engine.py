@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import __version__
-from ..config import RunConfig
+from ..config import ConfigError, RunConfig
 from ..model import AlexNet
 
 PROBE_IMAGES = 16
@@ -45,16 +45,21 @@ class Engine:
         return asdict(self)
 
 
-class DeviceError(ValueError):
+class DeviceError(ConfigError):
     """The device asked for is not there."""
 
 
-def choose_engine(config: RunConfig) -> Engine:
-    """Settle `auto`. Raises DeviceError where a GPU is asked for and there is none."""
+def choose_device(config: RunConfig) -> str:
+    """`cpu` or `cuda`. Raises DeviceError where a GPU is asked for and there is none."""
     wanted = config.train.device
     if wanted == "cuda" and not torch.cuda.is_available():
         raise DeviceError("train.device=cuda: no CUDA GPU is seen here; take train.device=auto or cpu")
-    device = "cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu"
+    return "cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu"
+
+
+def choose_engine(config: RunConfig) -> Engine:
+    """Settle everything that is `auto`. Raises DeviceError."""
+    device = choose_device(config)
     torch.set_num_threads(config.train.threads or max(1, torch.get_num_threads() - 1))
     precision = config.train.precision
     if precision == "fp32":

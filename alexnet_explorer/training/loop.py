@@ -134,7 +134,7 @@ class _Session:
                     self._save()
                     return self._end("stopped")
             self._end_epoch()
-        if packed.count("test") and "test/loss" not in self.status.summary:
+        if packed.count("test"):
             self._log(self._evaluate("test"))
         return self._end("done")
 

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import streamlit as st
 
+from alexnet_explorer.cli import DECIDED_ELSEWHERE
 from alexnet_explorer.config import (
     MODEL_PRESETS,
     PRESET_NOTES,
@@ -72,7 +73,7 @@ def command_line(config: RunConfig) -> str:
     words = ["python", "-m", "alexnet_explorer", "train", "--preset", preset, "--data", data]
     base = preset_config(preset, Path(data).name or data).flat()
     for field, value in config.flat().items():
-        if value == base[field] or field in ("model.num_classes", "data.digest"):
+        if value == base[field] or field in DECIDED_ELSEWHERE:
             continue
         if field in ("train.epochs", "train.seed"):
             words += [f"--{field.removeprefix('train.')}", str(value)]

@@ -30,9 +30,9 @@ PROJECT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run",
+    "--no-first-run", "--disable-dev-shm-usage",
 )  # fmt: skip
-PATIENCE = 60_000  # milliseconds; a machine may be busy
+PATIENCE = 120_000  # milliseconds; a machine may be busy
 PAGES = {"Predict": "Predict", "Filters": "Filters", "Activations": "Activations", "Saliency": "Saliency",
          "Train": "Train", "Runs": "Runs", "Compare": "Compare", "Home": "AlexNet Explorer"}  # fmt: skip
 # Under a link to a page Streamlit's own script asks for these beside the page first, then at the root.

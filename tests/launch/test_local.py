@@ -28,7 +28,7 @@ def started(monkeypatch, tmp_path):
         wait(run, lambda status: status.state not in ("queued", "running"))
 
 
-def wait(run, there, seconds=90.0):
+def wait(run, there, seconds=150.0):
     end = time.monotonic() + seconds
     while not there(status := run.status()):
         assert time.monotonic() < end, (status, (run.path / "log.txt").read_text())
@@ -54,6 +54,7 @@ def test_a_run_trains_in_a_process_of_its_own_until_it_is_stopped(started, small
     run.request_stop()
     stopped = wait(run, lambda status: status.state != "running")
     assert (stopped.state, stopped.message) == ("stopped", "")
+    child.wait(60)
     assert not run.stop_file.exists()
     assert "stopped: epoch" in (run.path / "log.txt").read_text()
 

@@ -373,6 +373,7 @@ def kill_and_resume(start, spawn, kills, **settings):
     assert_same(whole, killed)
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_process_is_taken_up_by_another_to_the_same_weights(start, spawn):
     kill_and_resume(start, spawn, 2, train__batch_size=5, train__epochs=8)
 

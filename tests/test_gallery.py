@@ -1,0 +1,52 @@
+"""What ships: whole, labelled, small, and what it is said to be."""
+
+import json
+
+import pytest
+
+from alexnet_explorer.catalogue import DEFAULT_MODEL, list_models
+from alexnet_explorer.config import preset_config
+from alexnet_explorer.data.samples import load_sample
+from alexnet_explorer.inspection.predict import predict
+from alexnet_explorer.runs import GALLERY, Run, differences
+from alexnet_explorer.weights import load_weights
+
+RUNS = [Run(path.parent) for path in sorted(GALLERY.glob("*/config.json"))]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.id)
+def test_a_run_of_the_gallery_is_whole(run: Run) -> None:
+    status = run.status()
+    rows, _ = run.metrics()
+    assert status.state == "done" and status.epoch == run.config.train.epochs
+    assert status.summary["test/top1_error"] == rows[-1]["test/top1_error"]
+    assert run.weights_file().stat().st_size <= 1.5 * 2**20
+    assert run.config.data.name == "CIFAR-10 (JPEG copy)"
+    assert not list(run.path.glob("checkpoints/state*"))
+    kept = json.loads((run.path / "env.json").read_text())
+    assert kept["precision"] == "fp32"
+
+
+def test_the_twins_differ_in_their_activation_alone() -> None:
+    twins = {run.id: run.config for run in RUNS if run.id.startswith("alexnet-32-")}
+    assert list(differences(twins)) == ["model.activation"]
+
+
+def test_the_default_network_reaches_the_error_it_was_trained_for() -> None:
+    run = Run(GALLERY / DEFAULT_MODEL)
+    assert run.status().summary["test/top1_error"] <= 0.20
+
+
+def test_the_default_network_is_the_preset_as_it_is_now() -> None:
+    changed = differences(
+        {"shipped": Run(GALLERY / DEFAULT_MODEL).config, "preset": preset_config("alexnet-32", "CIFAR-10 (JPEG copy)")}
+    )
+    assert set(changed) == {"data.digest", "data.val_fraction", "train.precision", "train.threads"}
+
+
+def test_it_names_the_sample_cat_offline(tmp_path) -> None:
+    entry = list_models(tmp_path)[0]
+    assert entry.name == DEFAULT_MODEL
+    best = predict(load_weights(entry.path), load_sample("cat"))
+    assert [p.label for p in best if p.label == "cat"], best
+    assert abs(sum(p.probability for p in predict(load_weights(entry.path), load_sample("cat"), 10)) - 1) < 1e-5
