@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from .catalogue import DEFAULT_MODEL, find_model
-from .config import MODEL_PRESETS, ConfigError, RunConfig, preset_config
+from .config import DECIDED_ELSEWHERE, MODEL_PRESETS, ConfigError, RunConfig, preset_config
 from .data.images import ImageError, read_image
 from .data.packed import DataError, list_sets
 from .files import write_atomic
@@ -41,12 +41,6 @@ RunsFolder = Annotated[Path, typer.Option("--runs", help="the folder of the runs
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 ModelName = Annotated[str, typer.Option("--model", help="a gallery model, a run's id, or a weights file")]
 RUNS = Path("runs")
-DECIDED_ELSEWHERE = {
-    "model.preset": "choose it by --preset",
-    "model.num_classes": "the data decide it",
-    "data.name": "choose the data by --data",
-    "data.digest": "the data decide it",
-}
 
 
 @app.command()

@@ -375,6 +375,15 @@ PRESET_NOTES: dict[str, str] = {
 }
 
 
+# Fields that say what was decided in another place, and where.
+DECIDED_ELSEWHERE: dict[str, str] = {
+    "model.preset": "choose it by --preset",
+    "model.num_classes": "the data decide it",
+    "data.name": "choose the data by --data",
+    "data.digest": "the data decide it",
+}
+
+
 def preset_config(preset: str, data: str = "digits", num_classes: int | None = None) -> RunConfig:
     """The config that a preset starts from, for a data set's label. Raises ConfigError for an unknown preset."""
     if preset not in MODEL_PRESETS:

@@ -13,7 +13,6 @@ from alexnet_explorer.data.samples import SAMPLES, load_sample
 
 UPLOAD_TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 MOST_UPLOADS = 8
-MOST_PIXELS = 1024  # on a side of a kept upload: no network sees more than half of that
 _KEY = "uploads"
 
 
@@ -51,14 +50,12 @@ def open_picture(name: str) -> Picture | None:
 def keep_upload(data: bytes, title: str) -> str:
     """Keep an uploaded picture for this session and give its name. Raises ImageError where it is none.
 
-    It is kept as decoded and brought to at most `MOST_PIXELS`, so that what a page costs is bounded.
+    It is kept as decoded, which `read_image` bounds, so that no page decodes it again.
     """
     name = f"upload-{hashlib.sha256(data).hexdigest()[:12]}"
     uploads = _uploads()
     if name not in uploads:
-        image = read_image(data, title)
-        image.thumbnail((MOST_PIXELS, MOST_PIXELS))
-        uploads[name] = (title, image)
+        uploads[name] = (title, read_image(data, title))
         for oldest in list(uploads)[:-MOST_UPLOADS]:
             del uploads[oldest]
     return name

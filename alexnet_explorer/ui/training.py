@@ -15,8 +15,8 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from alexnet_explorer.cli import DECIDED_ELSEWHERE
 from alexnet_explorer.config import (
+    DECIDED_ELSEWHERE,
     MODEL_PRESETS,
     PRESET_NOTES,
     Augmentation,

@@ -114,8 +114,9 @@ def plain(text: str) -> str:
 
 
 def show(picture: RGB, caption: str, alt: str) -> None:
-    """An array as a PNG at its own size, or a long caption would stretch and blur it; with its text alternative."""
-    st.image(to_png(picture), caption=caption, alt=alt, width=picture.shape[1])
+    """An array as a PNG at its own size where the page has room for it, and its text alternative."""
+    st.image(to_png(picture), alt=alt, width="content")
+    st.caption(caption)  # apart from the picture, which a longer caption of its own would stretch and blur
 
 
 def enlarged(picture: RGB, times: int) -> RGB:

@@ -41,7 +41,9 @@ PROBING = re.compile(r"/\w+/_stcore/(health|host-config)$")
 
 pytestmark = [
     pytest.mark.timeout(900),
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium, or a google-chrome on the PATH"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="needs Chromium: apt-get install chromium, or a google-chrome on the PATH"
+    ),
 ]
 
 
@@ -80,7 +82,11 @@ class Server:
                 [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true",
                  "--server.port", str(self.port)],
                 cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "ALEXNET_EXPLORER_RUNS": str(self.runs), "ALEXNET_EXPLORER_DATA": str(folder / "data")},
+                env={
+                    **os.environ,
+                    "ALEXNET_EXPLORER_RUNS": str(self.runs),
+                    "ALEXNET_EXPLORER_DATA": str(folder / "data"),
+                },
             )  # fmt: skip
 
     def wait(self):
@@ -184,6 +190,8 @@ def test_from_the_first_page_to_a_training_and_back(browser, server, tmp_path, t
 
         page.get_by_role("button", name="Flower").click()
         expect(page.get_by_text(prediction_of(load_sample("flower")))).to_be_visible()
+        expect(page.locator(".js-plotly-plot")).to_be_visible()
+        settled(page)
         expected = prediction_of(upright)
         start = time.perf_counter()
         upload(page, file)

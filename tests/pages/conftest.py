@@ -48,8 +48,8 @@ class Visitor(AppTest):
 
     @property
     def captions(self):
-        """What stands under the pictures of the page."""
-        return [caption for image in self.main.image for caption in image.captions]
+        """The small print of the page, as under its pictures."""
+        return [caption.value for caption in self.main.caption]
 
     def says(self, text):
         """Whether a text of the page has these words."""

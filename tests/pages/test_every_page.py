@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from alexnet_explorer.catalogue import imported_folder
-from alexnet_explorer.runs import GALLERY
+from alexnet_explorer.runs import GALLERY, Run
 from alexnet_explorer.ui import networks
 from alexnet_explorer.ui.frame import PAGES, PAGES_FOLDER
 from alexnet_explorer.ui.views import plain
@@ -16,18 +16,18 @@ TITLES = {page.name: page.title for page in PAGES} | {"home": "AlexNet Explorer"
 LOOKING = [page.name for page in PAGES if "models" in page.uses]
 
 
-def of_the_gallery(name, epoch=0):
-    return GALLERY / name / "checkpoints" / f"epoch-{epoch:05d}.safetensors"
+def of_the_gallery(name):
+    return Run(GALLERY / name).weights_file()
 
 
 @pytest.fixture
 def imported(root):
     """Puts a file among the weights that users brought; with `keep`, only its first bytes."""
 
-    def put(name, keep=None, source=of_the_gallery(RELU)):
+    def put(name, keep=None):
         file = imported_folder(root) / f"{name}.safetensors"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(source.read_bytes()[:keep])
+        file.write_bytes(of_the_gallery(RELU).read_bytes()[:keep])
         return name
 
     return put
@@ -103,7 +103,8 @@ def test_compare_says_what_differs_and_by_how_much(visit):
     assert "validation error" in list(metrics["metric"]) and metrics.shape[1] == 3
     assert "points)" in metrics.iloc[0, 2]
     assert [subheader.value for subheader in visitor.subheader] == [
-        "What differs in the settings", "Where they ended", "Predictions", "Filters of conv1", "Activations", "Saliency",
+        "What differs in the settings", "Where they ended", "Predictions", "Filters of conv1",
+        "Activations", "Saliency",
     ]  # fmt: skip
 
 
@@ -150,22 +151,23 @@ def test_a_slow_method_waits_for_a_click_and_shows_its_map_then(visit, make_run)
 def test_networks_that_number_their_classes_differently_explain_the_same_class(visit, make_run):
     runs = [make_run(), make_run(classes=("blue", "red", "green"))]
     visitor = visit("saliency", models=",".join(run.id for run in runs), target=2)
-    assert [caption.split(":")[0] for caption in visitor.captions] == ["Evidence for “blue”"] * 2
+    assert [caption.partition(":")[0] for caption in visitor.captions] == ["Evidence for “blue”"] * 2
 
 
 # Links
 
 
-def test_a_link_says_picture_network_epoch_layer_and_unit(visit):
-    visitor = visit("activations", picture="coffee", models=TANH, epoch=1, layer="conv2", unit=7)
+def test_a_link_says_picture_network_epoch_layer_and_unit(visit, make_run):
+    run = make_run(epochs=(0, 1, 3))
+    visitor = visit("activations", picture="coffee", models=run.id, epoch=1, layer="conv2", unit=7)
     check(visitor, "activations")
     assert visitor.selectbox(key="lens_picture").value == "coffee"
-    assert visitor.multiselect(key="lens_models").value == [TANH]
+    assert visitor.multiselect(key="lens_models").value == [run.id]
     assert visitor.select_slider(key="lens_epoch").value == 1
     assert visitor.selectbox(key="lens_layer").value == "conv2"
     assert visitor.number_input(key="lens_unit").value == 7
-    assert visitor.captions[0].startswith("conv2: ") and visitor.captions[1].startswith("Unit 7 ")
-    assert visitor.link == {"picture": "coffee", "models": TANH, "epoch": "1", "layer": "conv2", "unit": "7"}
+    assert visitor.captions[0].startswith("conv2: ") and visitor.captions[-1].startswith("Unit 7 over ")
+    assert visitor.link == {"picture": "coffee", "models": run.id, "epoch": "1", "layer": "conv2", "unit": "7"}
 
 
 def test_the_first_visitor_of_a_server_may_come_by_a_link(visit_first):
@@ -175,8 +177,9 @@ def test_the_first_visitor_of_a_server_may_come_by_a_link(visit_first):
     assert visitor.captions[0].startswith("conv2: ")
 
 
-def test_an_epoch_of_the_link_shows_the_network_as_it_was_then(visit):
-    assert visit("predict", epoch=0).charts != visit("predict").charts
+def test_an_epoch_of_the_link_shows_the_network_as_it_was_then(visit, make_run):
+    run = make_run(epochs=(0, 1, 3))
+    assert visit("filters", models=run.id, epoch=0).charts != visit("filters", models=run.id).charts
 
 
 def test_a_link_says_the_class_to_explain(visit):

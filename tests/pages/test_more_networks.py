@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 
 from alexnet_explorer import weights_import
-from alexnet_explorer.runs import GALLERY
+from alexnet_explorer.runs import GALLERY, Run
 
-OURS = (GALLERY / "alexnet-32-tanh" / "checkpoints" / "epoch-00001.safetensors").read_bytes()
+OURS = Run(GALLERY / "alexnet-32-tanh").weights_file().read_bytes()
 
 
 @pytest.fixture
@@ -28,9 +28,7 @@ def add(visitor, name, data):
 
 def test_without_a_network_the_button_says_so_and_the_app_goes_on(visit, monkeypatch, closed_port):
     url = f"http://127.0.0.1:{closed_port}/alexnet-owt-7be5be79.pth"
-    monkeypatch.setattr(
-        weights_import, "download_torchvision", partial(weights_import.download_torchvision, url=url)
-    )
+    monkeypatch.setattr(weights_import, "download_torchvision", partial(weights_import.download_torchvision, url=url))
     visitor = visit("predict")
     visitor.button(key="download_torchvision").click().run(timeout=10)
     assert not visitor.exception

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from alexnet_explorer.catalogue import imported_folder
-from alexnet_explorer.runs import GALLERY, create_run
+from alexnet_explorer.runs import GALLERY, Run, create_run
 from alexnet_explorer.ui import networks
 from alexnet_explorer.ui.networks import Results, size_of
 
@@ -95,14 +95,14 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def snapshot(name, epoch):
-    return GALLERY / name / "checkpoints" / f"epoch-{epoch:05d}.safetensors"
+def weights_of(name):
+    return Run(GALLERY / name).weights_file()
 
 
 def test_runs_that_have_the_same_title_can_be_told_apart(root, small):
     runs = [create_run(small(), root) for _ in range(2)]
     for run in runs:
-        shutil.copy(snapshot("alexnet-32-relu", 0), run.path / "checkpoints")
+        shutil.copy(weights_of("alexnet-32-relu"), run.path / "checkpoints")
     labels = [networks.label(run.id) for run in runs]
     assert labels == [f"{run.title} #{run.id[-4:]}" for run in runs]
     assert "#" not in networks.label("alexnet-32-relu")
@@ -112,12 +112,13 @@ def test_runs_that_have_the_same_title_can_be_told_apart(root, small):
 def test_a_network_is_loaded_once_for_all_and_anew_when_its_file_is_another(root):
     file = imported_folder(root) / "mine.safetensors"
     file.parent.mkdir()
-    shutil.copy(snapshot("alexnet-32-relu", 0), file)
+    shutil.copy(weights_of("alexnet-32-relu"), file)
     first = networks.load("mine")
     assert networks.load("mine") is first
-    shutil.copy(snapshot("alexnet-32-tanh", 1), file)
+    shutil.copy(weights_of("alexnet-32-tanh"), file)
     assert networks.load("mine").digest != first.digest
 
 
-def test_an_epoch_of_the_link_is_the_network_of_that_epoch(root):
-    assert networks.load("alexnet-32-relu", 1).digest != networks.load("alexnet-32-relu").digest
+def test_an_epoch_of_the_link_is_the_network_of_that_epoch(trained, monkeypatch):
+    monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(trained.relu.path.parent))
+    assert networks.load(trained.relu.id, 1).digest != networks.load(trained.relu.id).digest

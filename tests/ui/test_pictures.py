@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_explorer.data.images import ImageError
+from alexnet_explorer.data.images import MAX_SIDE, ImageError
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.ui import pictures
-from alexnet_explorer.ui.pictures import MOST_PIXELS, MOST_UPLOADS
+from alexnet_explorer.ui.pictures import MOST_UPLOADS
 
 
 def png(seed, size=(30, 20)):
@@ -49,7 +49,7 @@ def test_no_file_is_kept_but_the_picture_that_pages_need(session):
     Image.new("RGB", (4000, 1000), "teal").save(buffer, "JPEG")
     file = buffer.getvalue() + bytes(3_000_000)  # much in it that is no picture
     found = pictures.open_picture(pictures.keep_upload(file, "panorama.jpg"))
-    assert found.image.size == (MOST_PIXELS, MOST_PIXELS // 4)
+    assert found.image.size == (MAX_SIDE, MAX_SIDE // 4)
     assert session["uploads"] == {found.name: ("panorama.jpg", found.image)}
 
 

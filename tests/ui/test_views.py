@@ -34,7 +34,8 @@ def test_the_mosaic_is_as_wide_as_the_layout_says(count, side, networks):
 
 @pytest.mark.parametrize("side", [3, 13, 32, 227])
 @pytest.mark.parametrize(
-    ("row", "column", "name"), [(0, 0, "upper left"), (1, 1, "middle centre"), (2, 0, "lower left"), (0, 2, "upper right")]
+    ("row", "column", "name"),
+    [(0, 0, "upper left"), (1, 1, "middle centre"), (2, 0, "lower left"), (0, 2, "upper right")],
 )
 def test_a_map_in_words_names_the_ninth_where_it_is_strong(side, row, column, name):
     values = np.zeros((side, side), np.float32)
