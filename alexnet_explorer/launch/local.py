@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from ..runs import LIVE, Run, RunError
 
 PROJECT = Path(__file__).resolve().parents[2]  # where `python -m alexnet_explorer` finds the package
 NICENESS = 10  # training gives way to the page
+QUICK_SECONDS = 10.0  # but not at first
 
 
 def start(run: Run) -> None:
@@ -33,16 +35,24 @@ def start(run: Run) -> None:
             command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     child = psutil.Process(process.pid)
-    if sys.platform == "win32":
-        child.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
-    else:
-        child.nice(max(NICENESS, child.nice()))  # only root may lower it
-        # Linux may share the processor between sessions first, and a new session counts as much as the app's.
-        with suppress(OSError):
-            Path(f"/proc/{process.pid}/autogroup").write_text(str(NICENESS), encoding="ascii")
+    # At first as quick as the page itself, so that its first curves are soon there.
+    give_way = threading.Timer(QUICK_SECONDS, _give_way, [child])
+    give_way.daemon = True
+    give_way.start()
     # Until the process has loaded PyTorch and speaks for itself.
     starting = replace(
         status, state="queued", message="", host=socket.gethostname(), pid=process.pid, pid_started=child.create_time(),
         heartbeat=time.time(),
     )  # fmt: skip
     run.write_status(starting)
+
+
+def _give_way(process: psutil.Process) -> None:
+    """Let a training give way to the page."""
+    with suppress(psutil.Error, OSError):
+        if sys.platform == "win32":
+            process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+            return
+        process.nice(max(NICENESS, process.nice()))  # only root may lower it
+        # Linux may share the processor between sessions first, and a new session counts as much as the app's.
+        Path(f"/proc/{process.pid}/autogroup").write_text(str(NICENESS), encoding="ascii")

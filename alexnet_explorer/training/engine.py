@@ -15,7 +15,7 @@ from .. import __version__
 from ..config import ConfigError, RunConfig
 from ..model import AlexNet
 
-PROBE_IMAGES = 16
+PROBE_IMAGES = 8
 
 
 def _versions() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,9 +112,10 @@ def _cell(metric: str, value: float | None, base: float | None) -> str:
         return "not yet"
     error = metric.endswith("error")
     shown = f"{value:.1%}" if error else f"{value:.3f}"
-    if base is None or math.isclose(value, base):
+    difference = 0.0 if base is None else round(100 * (value - base), 1) if error else round(value - base, 3)
+    if not difference:
         return shown
-    return f"{shown} ({(value - base) * 100:+.1f} points)" if error else f"{shown} ({value - base:+.3f})"
+    return f"{shown} ({difference:+.1f} points)" if error else f"{shown} ({difference:+.3f})"
 
 
 def _text(value: Any) -> str:

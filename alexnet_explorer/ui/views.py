@@ -60,7 +60,8 @@ class Look:
     @property
     def zoom(self) -> int:
         """How often a pixel of the input is repeated, to be large enough to see."""
-        return max(1, round(PAGE_PIXELS / 3 / self.width / self.model.preprocessing.size))
+        space = min(PAGE_PIXELS / 3, 0.75 * PAGE_PIXELS / self.width)
+        return max(1, round(space / self.model.preprocessing.size))
 
 
 @dataclass(frozen=True)

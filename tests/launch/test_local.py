@@ -36,14 +36,14 @@ def wait(run, there, seconds=150.0):
     return status
 
 
-def test_a_run_trains_in_a_process_of_its_own_until_it_is_stopped(started, small, packed):
+def test_a_run_trains_in_a_process_of_its_own_until_it_is_stopped(started, small, packed, monkeypatch):
+    monkeypatch.setattr("alexnet_explorer.launch.local.QUICK_SECONDS", 0.5)
     run = new_run(small(train__epochs=2000, train__batch_size=5), packed, Path("runs"))
     run.request_stop()  # meant for nobody, and forgotten
     started(run)
     status = run.status()
     assert status.state == "queued" and status.pid != os.getpid()  # it has yet to load PyTorch
     child = psutil.Process(status.pid)
-    assert child.nice() == max(NICENESS, psutil.Process().nice())
     assert os.getsid(child.pid) == child.pid  # no signal of the app's terminal reaches it
 
     with pytest.raises(RunError, match="at work already"):
@@ -51,6 +51,10 @@ def test_a_run_trains_in_a_process_of_its_own_until_it_is_stopped(started, small
 
     status = wait(run, lambda status: status.state == "running" and status.step > 3)
     assert status.pid == child.pid and run.metrics()[0]
+    end = time.monotonic() + 60
+    while child.nice() != max(NICENESS, psutil.Process().nice()):  # it gives way to the page, if not at first
+        assert time.monotonic() < end
+        time.sleep(0.05)
     run.request_stop()
     stopped = wait(run, lambda status: status.state != "running")
     assert (stopped.state, stopped.message) == ("stopped", "")

@@ -25,7 +25,7 @@ def test_each_run_is_compared_with_the_first(finished):
     runs = [
         finished(val__top1_error=0.25, test__loss=1.0),
         finished(val__top1_error=0.2, test__loss=1.25),
-        finished(val__top1_error=0.25, test__loss=1.0),
+        finished(val__top1_error=0.2499, test__loss=0.9999),
     ]
     table = metric_table(runs, {run.id: name for run, name in zip(runs, "abc", strict=True)})
     assert table == [
