@@ -20,7 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 MAX_BYTES = 20 * 1024**2
 MAX_PIXELS = 50_000_000
-MAX_SIDE = 2048
+MAX_SIDE = 1024
 """Larger pictures are shrunk to this longest side, so that pages stay quick."""
 
 # The readers are called one by one, not through Image.open: that warns of pictures far above MAX_PIXELS, and a

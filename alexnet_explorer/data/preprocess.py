@@ -43,7 +43,7 @@ class Preprocessing:
     def crop(self, image: Image.Image) -> Image.Image:
         """What the network sees of an RGB picture, before the mean is subtracted: `size`×`size` pixels."""
         resized = [max(self.size, round(side * self.canvas / min(image.size))) for side in image.size]
-        # Only the part that is seen is resized: of a picture of 2048×1 pixels all of it would take a gigabyte.
+        # Only the part that is seen is resized: of a picture of 1024×1 pixels all of it would take a gigabyte.
         first = [(side - self.size) // 2 for side in resized]
         steps = [native / side for native, side in zip(image.size, resized, strict=True)]
         left, top = (start * step for start, step in zip(first, steps, strict=True))
