@@ -27,13 +27,16 @@ class ModelEntry:
     epochs: tuple[tuple[int, Path], ...] = ()  # its complete snapshots, in order
 
     def at(self, epoch: int | None) -> Path:
-        """The weights of an epoch, or the newest ones. Raises RunError where that epoch was not kept whole."""
-        if epoch is None:
+        """The weights of an epoch, or the newest ones; imported weights have no epochs, and are what they are.
+
+        Raises RunError where that epoch of a run was not kept whole.
+        """
+        if epoch is None or not self.epochs:
             return self.path
         try:
             return dict(self.epochs)[epoch]
         except KeyError:
-            kept = ", ".join(str(kept) for kept, _ in self.epochs) or "none"
+            kept = ", ".join(str(kept) for kept, _ in self.epochs)
             raise RunError(f"{self.title}: epoch {epoch} was not kept; there are: {kept}") from None
 
 
