@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Activation = Literal["relu", "tanh", "sigmoid"]
-Augmentation = Literal["flip", "crop", "pca-colour", "rotation", "shift"]
+Augmentation = Literal["flip", "crop", "pca-colour", "rotation", "shift", "blur"]
 LayerKind = Literal["conv", "activation", "lrn", "pool", "fc", "dropout"]
 Shape = tuple[int, ...]
 
@@ -213,8 +213,7 @@ class DataConfig(_Config):
     @field_validator("augmentation")
     @classmethod
     def _sorted(cls, value: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
-        order: list[Augmentation] = ["flip", "crop", "pca-colour", "rotation", "shift"]
-        return tuple(name for name in order if name in value)
+        return tuple(name for name in get_args(Augmentation) if name in value)
 
 
 class TrainConfig(_Config):
@@ -222,6 +221,9 @@ class TrainConfig(_Config):
 
     epochs: int = Field(10, ge=1, le=100_000)
     batch_size: int = Field(128, ge=1, le=65_536)
+    optimiser: Literal["momentum", "muon"] = Field(
+        "momentum", description="momentum: 2012's update [5]; muon: of 2024, the inner convolutions move orthogonally"
+    )
     learning_rate: float = Field(0.01, gt=0, le=100, description="ε: the first one (the highest of a one-cycle)")
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0, le=1)

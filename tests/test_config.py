@@ -46,6 +46,7 @@ def configs(draw):
     )
     train = TrainConfig(
         learning_rate=draw(st.floats(1e-6, 1)),
+        optimiser=draw(st.sampled_from(["momentum", "muon"])),
         schedule=draw(st.sampled_from(["constant", "plateau", "step", "cosine", "one-cycle"])),
         seed=draw(st.integers(0, 2**31 - 1)),
         snapshot_layers=draw(st.lists(st.sampled_from(["conv1", "conv2"]), unique=True)),
@@ -98,7 +99,7 @@ def test_the_digest_changes_with_every_field_and_not_with_the_order_of_the_augme
         "data.scaling": "2012", "data.val_fraction": 0.2, "data.split_seed": 1,
         "train.epochs": 11, "train.batch_size": 64, "train.learning_rate": 0.02, "train.momentum": 0.8,
         "train.weight_decay": 0, "train.schedule": "step", "train.patience": 4, "train.seed": 1, "train.device": "cpu",
-        "train.precision": "fp32", "train.threads": 1, "train.snapshot_layers": "conv1",
+        "train.optimiser": "muon", "train.precision": "fp32", "train.threads": 1, "train.snapshot_layers": "conv1",
     }  # fmt: skip
     assert set(changed) == set(one.flat())
     digests = {one.with_settings({name: value}).digest() for name, value in changed.items()}

@@ -42,6 +42,7 @@ class Draws:
     angle: Tensor | None  # (count,) radians
     shift: Tensor | None  # (count, 2) down and right, in pixels
     colour: Tensor | None  # (count, 3) added to R, G, B, in grey levels
+    blur: Tensor | None  # (count,) 0–1, how much of the image gives way to a softened copy
 
     def of(self, index: Tensor, device: torch.device) -> Draws:
         """The draws of the images `index`, on the device."""
@@ -64,7 +65,7 @@ def draw(config: DataConfig, seed: int, epoch: int, count: int, canvas: int, siz
     low, high = crop_range(canvas, size)
     streams = [generator(seed, epoch, stream) for stream in range(1, 7)]
     crop = "crop" in wanted
-    colour = angle = shift = None
+    colour = angle = shift = blur = None
     if "pca-colour" in wanted:
         # pᵢ and λᵢ of the pixels in 0–1, as the covariance is; the sum is then brought to grey levels.
         values, vectors = np.linalg.eigh(colours)
@@ -74,6 +75,8 @@ def draw(config: DataConfig, seed: int, epoch: int, count: int, canvas: int, siz
         angle = (torch.rand(count, generator=streams[4]) * 2 - 1) * math.radians(config.rotation)
     if "shift" in wanted:
         shift = (torch.rand(count, 2, generator=streams[5]) * 2 - 1) * config.shift * canvas
+    if "blur" in wanted:  # half of the images stay as they are
+        blur = (torch.rand(count, generator=generator(seed, epoch, 8)) * 2 - 1).clamp(min=0)
     return Draws(
         top=torch.randint(low, high + 1, (count,), generator=streams[0]) if crop else centre,
         left=torch.randint(low, high + 1, (count,), generator=streams[1]) if crop else centre,
@@ -81,6 +84,7 @@ def draw(config: DataConfig, seed: int, epoch: int, count: int, canvas: int, siz
         angle=angle,
         shift=shift,
         colour=colour,
+        blur=blur,
     )
 
 
@@ -126,3 +130,15 @@ def rotate_and_shift(images: Tensor, angle: Tensor | None, shift: Tensor | None)
     grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
     turned = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
     return turned.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def soften(x: Tensor, share: Tensor) -> Tensor:
+    """Mix a softened copy, with weights 1-2-1 down and across, into images (B, C, H, W); `share` (B,) of it, 0–1.
+
+    Photographs that were made small with care are softer than those whose pixels were picked, as in Tiny ImageNet;
+    a network that shall know both has to see both.
+    """
+    padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
+    across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
+    softened = (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 16
+    return torch.lerp(x, softened, share.to(x).view(-1, 1, 1, 1))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import RunConfig
-from .augment import Draws, draw, generator, rotate_and_shift, window
+from .augment import Draws, draw, generator, rotate_and_shift, soften, window
 from .packed import SPLITS, PackedSet, Split
 from .preprocess import Preprocessing, canvas_for
 
@@ -105,7 +105,7 @@ class TrainingData:
         edge = (self.preprocessing.canvas - self.preprocessing.size) // 2
         centre = torch.full((self.packed.count(split),), edge)
         for index in self.indices[part].split(EVALUATION_BATCH):
-            yield self._batch(split, index, Draws(centre, centre, None, None, None, None))
+            yield self._batch(split, index, Draws(centre, centre, None, None, None, None, None))
 
     def _batch(self, split: Split, index: Tensor, draws: Draws) -> Batch:
         images, labels = self._images[split], self._labels[split]
@@ -119,7 +119,10 @@ class TrainingData:
                 images = rotate_and_shift(images, drawn.angle, drawn.shift)
         pixels = window(images, rows, drawn.top, drawn.left, drawn.flip, self.preprocessing.size).to(self.device)
         colour = None if drawn.colour is None else drawn.colour.to(self.device)
-        return Batch(self.preprocessing.normalise(pixels, colour, self.dtype), labels[index.to(self.device)], index)
+        x = self.preprocessing.normalise(pixels, colour, self.dtype)
+        if drawn.blur is not None:
+            x = soften(x, drawn.blur)
+        return Batch(x, labels[index.to(self.device)], index)
 
 
 def resize(images: Tensor, side: int) -> Tensor:

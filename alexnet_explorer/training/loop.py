@@ -31,7 +31,7 @@ from ..runs import Run, RunError, State, Status, summarise, this_process
 from ..weights import save_weights
 from .checkpoint import Progress, load_state, save_state
 from .engine import DeviceError, Engine, choose_engine
-from .optimiser import MomentumSGD, learning_rate
+from .optimiser import learning_rate, optimiser_for
 
 Report = Callable[[Status, dict[str, float] | None], None]  # the state now, and a new row of metrics if there is one
 
@@ -105,7 +105,7 @@ class _Session:
         self.model = AlexNet(self.config.model)
         initialise(self.model, train.seed)
         self.model.to(self.device).to(memory_format=torch.channels_last)
-        self.optimiser = MomentumSGD(self.model.parameters(), train.momentum, train.weight_decay)
+        self.optimiser = optimiser_for(self.model, train)
         self._go_on_or_begin()
 
         progress, steps = self.progress, self.data.steps()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from ..config import TrainConfig
+from ..model import AlexNet
 
 PLATEAU_DROPS = 3  # the paper divided its rate by 10 three times
 STEPS = (0.5, 0.75, 0.9)  # shares of the training after which `step` divides the rate by 10
@@ -29,13 +30,77 @@ class MomentumSGD:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """One update from the gradients, which are then cleared."""
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        torch._foreach_mul_(self.velocity, self.momentum)
-        torch._foreach_add_(self.velocity, self.parameters, alpha=-self.weight_decay * rate)
-        torch._foreach_add_(self.velocity, gradients, alpha=-rate)
-        torch._foreach_add_(self.parameters, self.velocity)
-        for parameter in self.parameters:
-            parameter.grad = None
+        _momentum_step(self.parameters, self.velocity, rate, self.momentum, self.weight_decay)
+
+
+def _momentum_step(
+    parameters: list[Tensor], velocity: list[Tensor], rate: float, momentum: float, weight_decay: float
+) -> None:
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    torch._foreach_mul_(velocity, momentum)
+    torch._foreach_add_(velocity, parameters, alpha=-weight_decay * rate)
+    torch._foreach_add_(velocity, gradients, alpha=-rate)
+    torch._foreach_add_(parameters, velocity)
+    for parameter in parameters:
+        parameter.grad = None
+
+
+class Muon(MomentumSGD):
+    """MomentumSGD, but the matrices of the inner layers move in a direction whose singular values are all about 1.
+
+    v ← momentum·v + g;  w ← (1 − decay·ε)·w − ε·√max(1, rows/columns)·O(g + momentum·v), O being `orthogonalised`.
+    `inner` gives the number of towers for each parameter (by its place) that is updated so; a convolution's kernels
+    are the rows, each tower is a matrix of its own. Source: Jordan et al., "Muon", 2024.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Tensor], momentum: float, weight_decay: float, inner: Mapping[int, int]
+    ) -> None:
+        super().__init__(parameters, momentum, weight_decay)
+        self.inner = inner
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One update from the gradients, which are then cleared."""
+        for place, towers in self.inner.items():
+            weight, velocity = self.parameters[place], self.velocity[place]
+            assert weight.grad is not None
+            velocity.mul_(self.momentum).add_(weight.grad)
+            towards = weight.grad.add(velocity, alpha=self.momentum).reshape(towers, len(weight) // towers, -1)
+            scale = math.sqrt(max(1.0, towards.shape[1] / towards.shape[2]))
+            weight.mul_(1 - self.weight_decay * rate)
+            weight.sub_(orthogonalised(towards).reshape(weight.shape), alpha=rate * scale)
+            weight.grad = None
+        outer = [place for place in range(len(self.parameters)) if place not in self.inner]
+        _momentum_step(
+            [self.parameters[place] for place in outer], [self.velocity[place] for place in outer], rate,
+            self.momentum, self.weight_decay,
+        )  # fmt: skip
+
+
+def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
+    """(B, rows, columns) → matrices of the same singular vectors, with singular values between 0.7 and 1.2.
+
+    Newton and Schulz's iteration with a polynomial that lifts small singular values fast.
+    """
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    for _ in range(steps):
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    result: Tensor = x.mT if tall else x
+    return result
+
+
+def optimiser_for(model: AlexNet, train: TrainConfig) -> MomentumSGD:
+    """The optimiser that `train.optimiser` names, over all of the model's parameters in their order."""
+    if train.optimiser == "momentum":
+        return MomentumSGD(model.parameters(), train.momentum, train.weight_decay)
+    learned = [layer for layer in model.layers.values() if layer.kind in ("conv", "fc")]
+    towers = {f"{layer.name}.weight": layer.groups for layer in learned[1:-1] if layer.kind == "conv"}
+    inner = {place: towers[name] for place, (name, _) in enumerate(model.named_parameters()) if name in towers}
+    return Muon(model.parameters(), train.momentum, train.weight_decay, inner)
 
 
 def learning_rate(train: TrainConfig, progress: float, validation_losses: Sequence[float] = ()) -> float:

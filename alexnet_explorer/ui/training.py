@@ -53,7 +53,7 @@ PAPER: dict[str, str] = {
     "model.init": "2012 drew all weights with a deviation of 0.01 and started some biases at 1, which gives the ReLUs "
     "positive inputs at once [5]; modern is He's, of 2015.",
     "data.augmentation": "Without crops and mirror images the network overfits substantially, and changing the colours "
-    "brought over 1 point more [4.1]; rotation and shift are additions of this page.",
+    "brought over 1 point more [4.1]; rotation, shift and blur are additions of this page.",
     "train.device": "In 2012 it took two GTX 580 with 3 GB each, for five to six days [5].",
 }
 
@@ -328,6 +328,9 @@ def _training(fault: str) -> None:
         st.error("PyTorch sees no CUDA GPU on this machine: take auto or CPU.", icon=":material/error:")
     _control("train.epochs", st.number_input, "Epochs", fault, min_value=1, max_value=100_000)
     with st.expander("More", icon=":material/tune:"):
+        _control("train.optimiser", st.selectbox, "Optimiser", options=_allowed("train.optimiser"))
+        st.caption("In 2012: momentum, with the weight decay inside the update [5]. Muon, of 2024, learns in fewer "
+                   "epochs and costs more for each.")  # fmt: skip
         _control("train.learning_rate", st.number_input, "Learning rate", fault, min_value=1e-6, max_value=100.0,
                  step=0.005, format="%g")  # fmt: skip
         _control("train.schedule", st.selectbox, "Schedule", options=_allowed("train.schedule"))

@@ -10,9 +10,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from alexnet_explorer.config import DataConfig
-from alexnet_explorer.data.augment import crop_range, draw, rotate_and_shift, seed_of, window
+from alexnet_explorer.data.augment import crop_range, draw, rotate_and_shift, seed_of, soften, window
 
-ALL = ("flip", "crop", "pca-colour", "rotation", "shift")
+ALL = ("flip", "crop", "pca-colour", "rotation", "shift", "blur")
 COVARIANCE = np.array([[0.07, 0.06, 0.05], [0.06, 0.065, 0.06], [0.05, 0.06, 0.07]])  # λ1 is 0.18, as photographs have
 COUNT = 4000
 
@@ -59,6 +59,24 @@ def test_angles_and_shifts_fill_their_ranges_evenly():
     assert draws(rotation=10).angle.abs().max() <= math.radians(10)
 
 
+def test_half_of_the_images_are_softened_by_an_even_share():
+    blur = draws().blur
+    assert stats.binomtest(int((blur > 0).sum()), COUNT).pvalue > 0.001
+    assert uniform(blur[blur > 0], 0, 1) > 0.001
+
+
+def test_softening_is_a_binomial_filter_mixed_in():
+    x = torch.randn(3, 3, 9, 11).to(memory_format=torch.channels_last)
+    line = torch.tensor([0.25, 0.5, 0.25])
+    kernel = torch.outer(line, line).expand(3, 1, 3, 3)
+    blurred = torch.nn.functional.conv2d(torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, groups=3)
+    softened = soften(x, torch.tensor([0.0, 0.25, 1.0]))
+    torch.testing.assert_close(softened[0], x[0])
+    torch.testing.assert_close(softened[1], 0.75 * x[1] + 0.25 * blurred[1])
+    torch.testing.assert_close(softened[2], blurred[2])
+    assert softened.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_colour_shifts_lie_along_the_principal_components():
     values, vectors = np.linalg.eigh(COVARIANCE)
     along = draws().colour.double().numpy() @ vectors
@@ -83,7 +101,7 @@ def test_a_draw_belongs_to_seed_epoch_and_image():
 @pytest.mark.parametrize("name", ALL)
 def test_an_augmentation_draws_the_same_whatever_else_is_on(name):
     fields = {"flip": ["flip"], "crop": ["top", "left"], "pca-colour": ["colour"], "rotation": ["angle"],
-              "shift": ["shift"]}  # fmt: skip
+              "shift": ["shift"], "blur": ["blur"]}  # fmt: skip
     alone, together = draws((name,)), draws()
     for field in fields[name]:
         assert torch.equal(getattr(alone, field), getattr(together, field))

@@ -5,8 +5,16 @@ import math
 import pytest
 import torch
 
-from alexnet_explorer.config import TrainConfig
-from alexnet_explorer.training.optimiser import MomentumSGD, learning_rate, plateau_drops
+from alexnet_explorer.config import ModelConfig, TrainConfig
+from alexnet_explorer.model import AlexNet
+from alexnet_explorer.training.optimiser import (
+    MomentumSGD,
+    Muon,
+    learning_rate,
+    optimiser_for,
+    orthogonalised,
+    plateau_drops,
+)
 
 
 def parameters(*shapes):
@@ -46,6 +54,54 @@ def test_at_a_constant_rate_it_is_pytorchs_sgd():
         reference.step()
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("shape", [(1, 24, 60), (2, 24, 60), (3, 50, 20), (1, 16, 16)])
+def test_orthogonalised_keeps_the_singular_vectors_and_evens_the_values(shape):
+    matrices = torch.randn(shape, dtype=torch.double)
+    u, values, v = torch.linalg.svd(matrices, full_matrices=False)
+    seen = u.mT @ orthogonalised(matrices, steps=9) @ v.mT
+    diagonal = seen.diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(seen, torch.diag_embed(diagonal), atol=1e-9, rtol=0)
+    assert diagonal.min() > 0.65 and diagonal.max() < 1.25
+    assert values.max() / values.min() > 1.5
+
+
+def test_muon_moves_the_inner_convolutions_by_whole_towers_and_the_rest_as_2012():
+    model = AlexNet(ModelConfig(towers=2)).double()
+    train = TrainConfig(optimiser="muon", momentum=0.9, weight_decay=0.01)
+    optimiser = optimiser_for(model, train)
+    assert isinstance(optimiser, Muon)
+    names = [name for name, _ in model.named_parameters()]
+    assert {names[place]: towers for place, towers in optimiser.inner.items()} == {
+        "conv2.weight": 2, "conv3.weight": 1, "conv4.weight": 2, "conv5.weight": 2,
+    }  # fmt: skip
+    weights = dict(model.named_parameters())
+    reference = [w.detach().clone().requires_grad_() for name, w in weights.items() if "conv" not in name]
+    plain = MomentumSGD(reference, 0.9, 0.01)
+    before = {name: w.detach().clone() for name, w in weights.items()}
+    first = give_gradients(list(weights.values()))
+    optimiser.step(0.1)
+    after = {name: w.detach().clone() for name, w in weights.items()}
+    second = give_gradients(list(weights.values()))
+    optimiser.step(0.2)
+    gradients = dict(zip(names, zip(first, second, strict=True), strict=True))
+    # By hand, for one tower of conv2 and the whole of conv3.
+    for name, rows in (("conv2.weight", slice(32, 64)), ("conv3.weight", slice(None))):
+        one, two = (g[rows].flatten(1)[None] for g in gradients[name])
+        start = before[name][rows].flatten(1)
+        scale = max(1, one.shape[1] / one.shape[2]) ** 0.5
+        moved = (1 - 0.01 * 0.1) * start - 0.1 * scale * orthogonalised(one + 0.9 * one)[0]
+        torch.testing.assert_close(after[name][rows].flatten(1), moved)
+        moved = (1 - 0.01 * 0.2) * moved - 0.2 * scale * orthogonalised(two + 0.9 * (0.9 * one + two))[0]
+        torch.testing.assert_close(weights[name].detach()[rows].flatten(1), moved)
+    for rate, place in ((0.1, 0), (0.2, 1)):
+        for weight, name in zip(reference, (name for name in names if "conv" not in name), strict=True):
+            weight.grad = gradients[name][place].clone()
+        plain.step(rate)
+    for weight, name in zip(reference, (name for name in names if "conv" not in name), strict=True):
+        torch.testing.assert_close(weights[name].detach(), weight.detach())
+    assert all(weight.grad is None for weight in weights.values())
 
 
 def rates(schedule, steps=1000, **fields):

@@ -24,6 +24,7 @@ TOGGLED = {
     "train.device": "cpu",
     "train.epochs": 3,
     "train.seed": 17,
+    "train.optimiser": "muon",
     "train.learning_rate": 1e-05,
     "train.schedule": "plateau",
     "train.batch_size": 20,
