@@ -37,7 +37,7 @@ class LocalResponseNorm(nn.Module):
         super().__init__()
         self.size, self.kind = config.lrn_size, config.lrn_kind
         self.alpha, self.beta, self.k = config.lrn_alpha, config.lrn_beta, config.lrn_k
-        position = torch.arange(channels)
+        position = torch.arange(channels, device="cpu")  # real also where the parameters are built on `meta`
         tower = position // (channels // config.towers)
         near = (position[:, None] - position).abs() <= self.size // 2
         band = (near & (tower[:, None] == tower)).float()

@@ -171,8 +171,9 @@ def build(config: ModelConfig, tensors: Mapping[str, Tensor], shown: str) -> Ale
     if different := differences(parameter_shapes(config), {name: tuple(t.shape) for name, t in tensors.items()}):
         raise WeightsError(f"{shown} does not fit its network ({config.preset}): {different}.")
     check_numbers(tensors, shown)
-    model = AlexNet(config)
-    model.load_state_dict(tensors)
+    with torch.device("meta"):  # no memory is filled with first weights that would not be used
+        model = AlexNet(config)
+    model.load_state_dict({name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}, assign=True)
     return model.eval().requires_grad_(False)
 
 

@@ -51,8 +51,10 @@ class Draws:
 
 
 def crop_range(canvas: int, size: int) -> tuple[int, int]:
-    """First and last offset of a random crop: inside a larger canvas, else with an eighth of the size around it."""
-    return (0, canvas - size) if canvas > size else (-(size // 8), size // 8)
+    """First and last offset of a random crop: inside the canvas, if there is room to move by an eighth of the size;
+    else with an eighth of the size around it."""
+    around = 0 if canvas - size >= size // 8 else size // 8
+    return -around, canvas - size + around
 
 
 def draw(config: DataConfig, seed: int, epoch: int, count: int, canvas: int, size: int, colours: np.ndarray) -> Draws:

@@ -129,6 +129,7 @@ def test_near_keys_give_unrelated_seeds():
 def test_the_crop_stays_inside_a_larger_canvas_and_goes_an_eighth_beyond_one_of_the_same_size():
     assert crop_range(256, 227) == (0, 29)
     assert crop_range(32, 32) == (-4, 4)
+    assert crop_range(33, 32) == (-4, 5)  # one pixel is no room to move in
 
 
 # One image
