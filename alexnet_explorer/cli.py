@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -18,7 +20,8 @@ from .config import DECIDED_ELSEWHERE, MODEL_PRESETS, ConfigError, RunConfig, pr
 from .data.images import ImageError, read_image
 from .data.packed import DataError, list_sets
 from .files import write_atomic
-from .runs import RunError, Status, differences, find_run, list_runs, new_run
+from .launch.queue import Queue
+from .runs import Run, RunError, Status, differences, find_run, list_runs, new_run
 from .weights_file import WeightsError, read_metadata
 
 if TYPE_CHECKING:
@@ -36,9 +39,12 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="The data sets of this machine.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+queue_app = typer.Typer(help="Runs that are trained one after another, or N at a time.", no_args_is_help=True)
+app.add_typer(queue_app, name="queue")
 
 RunsFolder = Annotated[Path, typer.Option("--runs", help="the folder of the runs")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+RunIds = Annotated[list[str], typer.Argument(metavar="ID…", help="the ids of runs")]
 ModelName = Annotated[str, typer.Option("--model", help="a gallery model, a run's id, or a weights file")]
 RUNS = Path("runs")
 
@@ -53,25 +59,32 @@ def train(
     resume: Annotated[str | None, typer.Option(help="the id of a run to go on with")] = None,
     runs: RunsFolder = RUNS,
 ) -> None:
-    """Train a network in the foreground. Ctrl-C stops it and keeps the checkpoint. The last line is the run's id."""
+    """Train a network in the foreground. Ctrl-C stops it and keeps the checkpoint. The last line is the run's id.
+
+    Under torchrun, several processes train it together.
+    """
     from .data.sources import prepare
     from .training.engine import choose_device
+    from .training.group import join
     from .training.loop import train as train_run
 
-    if resume:
-        if settings or epochs is not None or seed is not None:
-            _fail("--resume: a run goes on with its own settings; leave --set, --epochs and --seed out")
-        run = find_run(resume, runs)
-    else:
+    def chosen() -> Run:
+        if resume:
+            if settings or epochs is not None or seed is not None:
+                _fail("--resume: a run goes on with its own settings; leave --set, --epochs and --seed out")
+            return find_run(resume, runs)
         config = _config(preset, data, settings or [], epochs, seed)
         choose_device(config)  # a GPU that is not there is told before anything is written
-        packed = prepare(data, progress=_show_progress)
-        run = new_run(config, packed, _made(runs))
-    status = train_run(run, _show_training)
-    typer.echo(f"{status.state}: {_summary_line(status)}", err=True)
-    typer.echo(run.id)
-    if status.state == "failed":
-        _fail(f"run {run.id} failed: {status.message}", exit_status=1)
+        return new_run(config, prepare(data, progress=_show_progress), _made(runs))
+
+    with join() as group:
+        run = group.first(chosen)
+        status = train_run(run, _show_training, group)
+        if group.leads:
+            typer.echo(f"{status.state}: {_summary_line(status)}", err=True)
+            typer.echo(run.id)
+            if status.state in ("failed", "interrupted"):
+                _fail(f"run {run.id} {status.state}: {status.message}", exit_status=1)
 
 
 @app.command("runs")
@@ -199,6 +212,40 @@ def explain(
     typer.echo(f"for {loaded.classes[index]!r}, {f'written to {out}' if maps else 'nothing to write'}")
 
 
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="class folders, or pictures named INDEX_WNID_NAME.JPEG")],
+    model: ModelName = DEFAULT_MODEL,
+    ten_crop: Annotated[bool, typer.Option("--ten-crop", help="the mean of ten views, as in the paper")] = False,
+    classes: Annotated[
+        Path | None, typer.Option(help="a table of class names: folder or WordNet id, a tab, readable names")
+    ] = None,
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """How often a network is wrong on pictures whose classes are known."""
+    from .data.labelled import find_labelled
+    from .inspection.evaluate import centre_view, ten_crops
+    from .inspection.evaluate import evaluate as errors_of
+
+    if not folder.is_dir():
+        _fail(f"{folder}: there is no such folder")
+    loaded = _model(model, runs)
+    labelled = find_labelled(folder, loaded.classes, loaded.folders, classes)
+    if unknown := labelled.unknown:
+        some = ", ".join(list(unknown)[:3]) + (", …" if len(unknown) > 3 else "")
+        typer.echo(f"left out: {unknown.total()} pictures of {len(unknown)} classes that the network does not know "
+                   f"({some})", err=True)  # fmt: skip
+    found = errors_of(loaded, _read_labelled(labelled.pictures), ten_crops if ten_crop else centre_view)
+    if as_json:
+        _print_json(asdict(found))
+        return
+    typer.echo(f"{loaded.title}: {found.n} pictures of {len({label for _, label in labelled.pictures})} classes, "
+               f"{found.views} view{'s' if found.views > 1 else ''} of each")  # fmt: skip
+    typer.echo(f"top-1 error {found.top1_error:6.1%}")
+    typer.echo(f"top-5 error {found.top5_error:6.1%}")
+
+
 @data_app.command("prepare")
 def data_prepare(
     source: Annotated[str, typer.Argument(help="digits, cifar10, imagenette, a folder or a zip of class folders")],
@@ -236,6 +283,102 @@ def data_list(as_json: AsJson = False) -> None:
         typer.echo("none yet; `python -m alexnet_explorer data prepare digits` packs the built-in digits", err=True)
 
 
+@queue_app.command("add")
+def queue_add(ids: RunIds, runs: RunsFolder = RUNS) -> None:
+    """Let runs wait at the end of the queue, where they have not begun or have ended before they were done."""
+    _queue(ids, runs, Queue.add)
+
+
+@queue_app.command("list")
+def queue_list(as_json: AsJson = False, runs: RunsFolder = RUNS) -> None:
+    """The runs at work, then those that wait or are put aside, with their places."""
+    queue = Queue(runs)
+    entries = queue.entries()
+    if as_json:
+        rows = [
+            {"id": entry.run.id, "place": entry.place, "status": entry.status.state, "epoch": entry.status.epoch,
+             "epochs": entry.status.epochs}
+            for entry in entries
+        ]  # fmt: skip
+        _print_json({"at_once": queue.at_once(), "runs": rows})
+        return
+    for entry in entries:
+        place = f"{entry.place}." if entry.place else ""
+        typer.echo(f"{place:>4} {entry.run.id:<48} {entry.status.state:<12} {_summary_line(entry.status)}")
+    typer.echo(f"{len(entries)} in the queue, {queue.at_once()} at once", err=True)
+
+
+@queue_app.command("pause")
+def queue_pause(ids: RunIds, runs: RunsFolder = RUNS) -> None:
+    """Put runs aside after their batch. They keep their checkpoints and places, and let others pass."""
+    _queue(ids, runs, Queue.pause)
+
+
+@queue_app.command("resume")
+def queue_resume(ids: RunIds, runs: RunsFolder = RUNS) -> None:
+    """Go on with runs that were paused, stopped or interrupted, or failed, as soon as there is room."""
+    _queue(ids, runs, Queue.add)
+
+
+@queue_app.command("stop")
+def queue_stop(ids: RunIds, runs: RunsFolder = RUNS) -> None:
+    """End runs after their batch. They keep their checkpoints and leave the queue."""
+    _queue(ids, runs, Queue.stop)
+
+
+@queue_app.command("cancel")
+def queue_cancel(
+    ids: RunIds,
+    delete: Annotated[bool, typer.Option("--delete", help="and delete their directories")] = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Take runs that have not begun out of the queue. They stay among the runs, as stopped."""
+    _queue(ids, runs, Queue.cancel)
+    if delete:
+        for run_id in ids:
+            Queue(runs).delete(find_run(run_id, runs))
+
+
+@queue_app.command("move")
+def queue_move(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="a run that is not at work")],
+    place: Annotated[int, typer.Argument(min=1, help="1 comes next")],
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Give a run another place."""
+    _queue([run_id], runs, lambda queue, run: queue.move(run, place))
+
+
+@queue_app.command("at-once")
+def queue_at_once(
+    number: Annotated[str, typer.Argument(metavar="N", help="a number, or auto: one, or one for each GPU")],
+    runs: RunsFolder = RUNS,
+) -> None:
+    """How many runs may be at work at once."""
+    if number != "auto" and not number.isdecimal():
+        _fail(f"at-once {number}: write a number, or auto")
+    Queue(runs).set_at_once(None if number == "auto" else int(number))
+
+
+@queue_app.command("work", hidden=True)
+def queue_work(runs: RunsFolder = RUNS) -> None:
+    """Start runs as room comes, until none waits; whoever adds a run sees to it that this is done."""
+    Queue(runs).work()
+
+
+def _queue(ids: list[str], runs: Path, act: Callable[[Queue, Run], None]) -> None:
+    """Do something with runs of the queue, and say where each is then."""
+    queue = Queue(runs)
+    for run in [find_run(run_id, runs) for run_id in ids]:
+        act(queue, run)
+        typer.echo(f"{run.id}: {run.status().state}{_place(queue, run)}")
+
+
+def _place(queue: Queue, run: Run) -> str:
+    place = next((entry.place for entry in queue.entries() if entry.run == run), None)
+    return "" if place is None else f", number {place} in the queue" if place else ", at work"
+
+
 def _config(preset: str, data: str, settings: list[str], epochs: int | None, seed: int | None) -> RunConfig:
     changes: dict[str, Any] = {}
     for setting in settings:
@@ -267,6 +410,16 @@ def _picture(path: Path) -> Image:
         return read_image(path.read_bytes(), path.name)
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from error
+
+
+def _read_labelled(pictures: Sequence[tuple[Path, int]]) -> Iterator[tuple[Image, int]]:
+    """The pictures that can be read; the others are named on stderr."""
+    for done, (path, label) in enumerate(pictures, 1):
+        _show_progress(done / len(pictures), f"{done:,} of {len(pictures):,} pictures")
+        try:
+            yield _picture(path), label
+        except ImageError as error:
+            typer.echo(f"left out: {error}", err=True)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -88,6 +88,22 @@ class _Normalise(torch.autograd.Function):
         return direct.addcmul_(a, through, value=-2 * norm.alpha * norm.beta), None
 
 
+class Dropout(nn.Dropout):
+    """`nn.Dropout`; where several processes share a batch, its mask is a part of the whole batch's [4.2].
+
+    Set `share` to the place of this process's first image in the global batch, and the size of that batch.
+    """
+
+    share: tuple[int, int] | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.share is None or not self.training:
+            return super().forward(input)
+        first, total = self.share
+        mask = torch.empty(total, *input.shape[1:], device=input.device).bernoulli_(1 - self.p)
+        return input * (mask[first : first + len(input)] / (1 - self.p)).to(input.dtype)
+
+
 class AlexNet(nn.Module):
     """The network of a `ModelConfig`: (N, channels, size, size) → logits (N, classes)."""
 
@@ -135,7 +151,7 @@ def _module(layer: Layer, config: ModelConfig) -> nn.Module:
         # Rounding up with z=3 gives the size of z=2 rounding down: the toggle changes no shape [3.4].
         return pool(3, 2, ceil_mode=True) if config.pooling == "overlapping" else pool(2, 2)
     if layer.kind == "dropout":
-        return nn.Dropout(config.dropout)
+        return Dropout(config.dropout)
     return nn.Linear(layer.input[0], layer.output[0])
 
 

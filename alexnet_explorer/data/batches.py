@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..config import RunConfig
 from .augment import Draws, draw, generator, rotate_and_shift, soften, window
-from .packed import SPLITS, PackedSet, Split
+from .packed import SPLITS, DataError, PackedSet, Split
 from .preprocess import Preprocessing, canvas_for
 
 Part = Literal["train", "val", "test"]
@@ -22,11 +22,16 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """x (B, C, size, size), y (B,) class indices, index (B,) in the packed set."""
+    """x (B, C, size, size), y (B,) class indices, index (B,) in the packed set.
+
+    It may be a part of a global batch of `total` images, from its image `first` on.
+    """
 
     x: Tensor
     y: Tensor
     index: Tensor
+    first: int
+    total: int
 
 
 def preprocessing_for(packed: PackedSet, config: RunConfig) -> Preprocessing:
@@ -63,6 +68,9 @@ class TrainingData:
         self.preprocessing = preprocessing_for(packed, config)
         order = torch.randperm(packed.count("train"), generator=generator(config.data.split_seed, 0))
         held_out = max(1, round(len(order) * config.data.val_fraction))
+        if held_out == len(order):
+            raise DataError(f"The data set {packed.name!r} has a single training image, and one is kept for "
+                            "validation: add pictures.")  # fmt: skip
         self.indices: dict[Part, Tensor] = {
             "train": order[held_out:].sort().values,
             "val": order[:held_out].sort().values,
@@ -88,8 +96,10 @@ class TrainingData:
         """Batches in an epoch; the last one may be smaller."""
         return -(-self.count("train") // self.config.train.batch_size)
 
-    def training(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """One epoch in its own random order, from batch number `first` on."""
+    def training(
+        self, epoch: int, first: int = 0, rows: Callable[[int], slice] = lambda count: slice(0, count)
+    ) -> Iterator[Batch]:
+        """One epoch in its own random order, from batch number `first` on; `rows` chooses those of a global batch."""
         seed, size = self.config.train.seed, self.config.train.batch_size
         order = torch.randperm(self.count("train"), generator=generator(seed, epoch, 0))
         draws = draw(
@@ -97,18 +107,19 @@ class TrainingData:
             self.preprocessing.size, self.packed.colour_covariance,
         )  # fmt: skip
         for index in self.indices["train"][order].split(size)[first:]:
-            yield self._batch("train", index, draws)
+            yield self._batch("train", index, draws, rows(len(index)))
 
-    def evaluation(self, part: Part) -> Iterator[Batch]:
-        """Every image once, in order, one centre view."""
+    def evaluation(self, part: Part, rank: int = 0, size: int = 1) -> Iterator[Batch]:
+        """Every image once, in order, one centre view; of `size` processes, each takes its own batches."""
         split: Split = "test" if part == "test" else "train"
         edge = (self.preprocessing.canvas - self.preprocessing.size) // 2
         centre = torch.full((self.packed.count(split),), edge)
-        for index in self.indices[part].split(EVALUATION_BATCH):
-            yield self._batch(split, index, Draws(centre, centre, None, None, None, None, None))
+        for index in self.indices[part].split(EVALUATION_BATCH)[rank::size]:
+            yield self._batch(split, index, Draws(centre, centre, None, None, None, None, None), slice(0, len(index)))
 
-    def _batch(self, split: Split, index: Tensor, draws: Draws) -> Batch:
+    def _batch(self, split: Split, whole: Tensor, draws: Draws, part: slice) -> Batch:
         images, labels = self._images[split], self._labels[split]
+        index = whole[part]
         drawn = draws.of(index, images.device)
         rows = index.to(images.device)
         moved = drawn.angle is not None or drawn.shift is not None
@@ -122,7 +133,7 @@ class TrainingData:
         x = self.preprocessing.normalise(pixels, colour, self.dtype)
         if drawn.blur is not None:
             x = soften(x, drawn.blur)
-        return Batch(x, labels[index.to(self.device)], index)
+        return Batch(x, labels[index.to(self.device)], index, part.start, len(whole))
 
 
 def resize(images: Tensor, side: int) -> Tensor:

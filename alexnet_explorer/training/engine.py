@@ -37,6 +37,13 @@ class Engine:
     def dtype(self) -> torch.dtype:
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
+    def set_up(self) -> None:
+        """Make this process compute so."""
+        torch.set_num_threads(self.threads)
+        if self.precision == "fp32" and self.device == "cuda":
+            # What is used here repeats on a CPU as it is, and the switch takes seconds to import.
+            torch.use_deterministic_algorithms(True, warn_only=True)
+
     def autocast(self) -> torch.autocast:
         """The context in which the forward pass runs."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
@@ -62,10 +69,7 @@ def choose_engine(config: RunConfig) -> Engine:
     device = choose_device(config)
     torch.set_num_threads(config.train.threads or max(1, torch.get_num_threads() - 1))
     precision = config.train.precision
-    if precision == "fp32":
-        if device == "cuda":  # what is used here repeats on a CPU as it is, and the switch takes seconds to import
-            torch.use_deterministic_algorithms(True, warn_only=True)
-    elif precision == "auto":
+    if precision == "auto":
         precision = "bf16" if bf16_pays(config, device) else "fp32"
     hardware = torch.cuda.get_device_name() if device == "cuda" else _processor()
     return Engine(device, precision, torch.get_num_threads(), hardware)

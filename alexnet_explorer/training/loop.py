@@ -12,8 +12,8 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -26,11 +26,12 @@ from ..data.augment import seed_of
 from ..data.batches import Part, TrainingData
 from ..data.packed import DataError, find_set
 from ..files import write_json
-from ..model import AlexNet, initialise
+from ..model import AlexNet, Dropout, initialise
 from ..runs import Run, RunError, State, Status, summarise, this_process
 from ..weights import save_weights
 from .checkpoint import Progress, load_state, save_state
 from .engine import DeviceError, Engine, choose_engine
+from .group import ALONE, Group, PeerLost
 from .optimiser import learning_rate, optimiser_for
 
 Report = Callable[[Status, dict[str, float] | None], None]  # the state now, and a new row of metrics if there is one
@@ -45,8 +46,10 @@ class Diverged(ArithmeticError):
     """The loss is no longer a number."""
 
 
-def train(run: Run, report: Report = lambda status, row: None) -> Status:
+def train(run: Run, report: Report = lambda status, row: None, group: Group = ALONE) -> Status:
     """Train a run until it is done, or asked to stop by its `stop` file, SIGTERM or SIGINT; go on where it was.
+
+    `group`: the processes that train it together; the first one writes and reports.
 
     Returns the last status. What goes wrong (no data set, no space, a loss that is not a number) ends the run
     as failed, with the reason in words, and its last checkpoint whole. Raises RunError where another process
@@ -54,6 +57,33 @@ def train(run: Run, report: Report = lambda status, row: None) -> Status:
     """
     if run.in_gallery:
         raise RunError(f"run {run.id} ships with the project: start a run of your own with the same settings")
+    with ExitStack() as stack:
+        status = group.first(lambda: stack.enter_context(_leased(run)))
+        if status.state == "done":
+            return status
+        session = _Session(run, report, group)
+        stack.enter_context(_stopped_by_signals(session))
+        try:
+            return session.train()
+        except PeerLost as error:
+            return session.fail(f"{error}; it can be resumed", "interrupted")
+        except (DataError, DeviceError, Diverged) as error:
+            return session.fail(str(error))
+        except torch.OutOfMemoryError:
+            return session.fail("not enough memory on the GPU: take a smaller train.batch_size")
+        except OSError as error:
+            what = "the disk is full: free some space" if error.errno == errno.ENOSPC else f"{error.strerror}"
+            return session.fail(f"{what} ({Path(error.filename or run.path).name}); then resume the run")
+        except Exception as error:
+            if "can't allocate memory" in str(error):  # PyTorch has no type for it on a CPU
+                return session.fail("not enough memory: take a smaller train.batch_size")
+            session.fail(f"{type(error).__name__}: {error}")
+            raise
+
+
+@contextmanager
+def _leased(run: Run) -> Iterator[Status]:
+    """The run's status, read while no other process may write it."""
     try:
         lease = run.lease().acquire()
     except Timeout:
@@ -61,45 +91,47 @@ def train(run: Run, report: Report = lambda status, row: None) -> Status:
     except OSError as error:
         raise RunError(f"run {run.id} cannot be written: {error.strerror}") from error
     with lease:
-        status = run.status()
-        if status.state == "done":
-            return status
-        session = _Session(run, report)
-        try:
-            return session.train()
-        except (DataError, DeviceError, Diverged) as error:
-            return session.fail(str(error))
-        except torch.OutOfMemoryError:
-            return session.fail("not enough memory on the GPU: take a smaller batch_size")
-        except OSError as error:
-            what = "the disk is full: free some space" if error.errno == errno.ENOSPC else f"{error.strerror}"
-            return session.fail(f"{what} ({Path(error.filename or run.path).name}); then resume the run")
-        except Exception as error:
-            session.fail(f"{type(error).__name__}: {error}")
-            raise
+        yield run.status()
+
+
+@contextmanager
+def _stopped_by_signals(session: _Session) -> Iterator[None]:
+    """SIGTERM and SIGINT ask the session to stop after its batch."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        session.stopping = True
+
+    before = {}
+    with suppress(ValueError):  # only the main thread may set signal handlers
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Session:
     """One process's work on one run."""
 
-    def __init__(self, run: Run, report: Report) -> None:
-        self.run, self.config, self.report = run, run.config, report
+    def __init__(self, run: Run, report: Report, group: Group) -> None:
+        self.run, self.config, self.report, self.group = run, run.config, report, group
         self.stopping = False
         self.progress = Progress()
         self.status = replace(
             run.status(), state="running", message="", epochs=self.config.train.epochs, **this_process()
         )
         self.last_status = 0.0
-        with suppress(ValueError):  # only the main thread may set signal handlers
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._ask_to_stop)
 
     def train(self) -> Status:
-        train = self.config.train
-        self._begin()
+        train, group = self.config.train, self.group
+        if group.leads:
+            self._begin()
         packed = find_set(self.config.data.name, self.config.data.digest)
         self.classes = packed.classes
-        self.engine = self._engine()
+        self.engine = group.first(self._engine)
+        self.engine.set_up()
         self.device = torch.device(self.engine.device)
         self.data = TrainingData(packed, self.config, self.device, self.engine.dtype)
         self.model = AlexNet(self.config.model)
@@ -107,43 +139,52 @@ class _Session:
         self.model.to(self.device).to(memory_format=torch.channels_last)
         self.optimiser = optimiser_for(self.model, train)
         self._go_on_or_begin()
+        # What was seen since the epoch began: the sums of losses and of errors, read out only where they are wanted,
+        # as a GPU runs ahead of Python.
+        self.sums = torch.tensor([self.progress.loss, self.progress.errors], dtype=torch.float64, device=self.device)
+        dropouts = [module for module in self.model.modules() if isinstance(module, Dropout)]
 
         progress, steps = self.progress, self.data.steps()
         every = max(1, min(steps // ROWS_PER_EPOCH, MOST_STEPS_PER_ROW))
         self.started, self.seconds_before, self.images_before = time.monotonic(), progress.seconds, progress.images
         while progress.epoch < train.epochs:
             self.model.train()
-            for batch in self.data.training(progress.epoch, progress.batch):
+            for batch in self.data.training(progress.epoch, progress.batch, group.rows):
                 rate = learning_rate(train, progress.step / (steps * train.epochs), progress.validation_losses)
                 # Of dropout, so that its masks are the same after a stop.
                 torch.manual_seed(seed_of(train.seed, progress.step, DROPOUT_STREAM))
+                if group.size > 1:
+                    for dropout in dropouts:
+                        dropout.share = batch.first, batch.total
                 with self.engine.autocast():
-                    logits = self.model(batch.x)
-                loss = F.cross_entropy(logits.float(), batch.y)
-                loss.backward()
+                    logits = self.model(batch.x).float()
+                loss = F.cross_entropy(logits, batch.y, reduction="sum")
+                (loss / batch.total).backward()
+                seen = torch.stack([loss.detach(), (logits.argmax(1) != batch.y).sum().to(loss)])
+                group.add_up([*(p.grad for p in self.model.parameters() if p.grad is not None), seen])
                 self.optimiser.step(rate)
 
                 progress.step, progress.batch = progress.step + 1, progress.batch + 1
-                progress.images += len(batch.y)
-                progress.loss += loss.item() * len(batch.y)
-                progress.errors += int((logits.argmax(1) != batch.y).sum())
-                self._check(progress.loss)
+                progress.images += batch.total
+                self.sums += seen
                 if progress.step % every == 0:
                     self._log_training(rate)
-                if self._wants_to_stop():
+                if group.any(self._wants_to_stop()):
+                    self._read_sums()
                     self._save()
-                    return self._end("stopped")
+                    return self._end(self.run.stop_requested() or "stopped")
             self._end_epoch()
         if packed.count("test"):
             self._log(self._evaluate("test"))
         return self._end("done")
 
-    def fail(self, message: str) -> Status:
+    def fail(self, message: str, state: State = "failed") -> Status:
         """Write down why the run cannot go on; where even that is impossible, the status stays in memory."""
-        self.status = replace(self.status, state="failed", message=message, seconds_left=None)
-        with suppress(OSError):
-            self.run.write_status(self.status)
-        self.report(self.status, None)
+        self.status = replace(self.status, state=state, message=message, seconds_left=None)
+        if self.group.leads:
+            with suppress(OSError):
+                self.run.write_status(self.status)
+            self.report(self.status, None)
         return self.status
 
     def _begin(self) -> None:
@@ -170,6 +211,8 @@ class _Session:
         rows = self.run.path / "metrics.jsonl"
         if self.run.state_file.exists():
             self.progress = load_state(self.run.state_file, self.model, self.optimiser)
+        if not self.group.leads:
+            return
         if rows.exists():
             with rows.open("r+b") as file:  # what came after the checkpoint is computed again
                 file.truncate(self.progress.metrics_bytes)
@@ -178,7 +221,13 @@ class _Session:
         if self.progress.step == 0:
             self._keep_snapshot()
 
+    def _read_sums(self) -> None:
+        self.progress.loss, errors = self.sums.tolist()
+        self.progress.errors = round(errors)
+        self._check(self.progress.loss)
+
     def _log_training(self, rate: float) -> None:
+        self._read_sums()
         progress = self.progress
         in_epoch = min(progress.batch * self.config.train.batch_size, self.data.count("train"))
         images = in_epoch - progress.images_logged
@@ -194,10 +243,11 @@ class _Session:
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):
-            raise Diverged(f"the loss is not a number since step {self.progress.step}: lower train.learning_rate")
+            raise Diverged(f"at step {self.progress.step} the loss is not a number: lower train.learning_rate")
 
     def _end_epoch(self) -> None:
         progress, images = self.progress, self.data.count("train")
+        self._read_sums()
         metrics = self._evaluate("val")
         self._check(metrics["val/loss"])
         metrics |= {
@@ -205,6 +255,7 @@ class _Session:
             "epoch/train_top1_error": progress.errors / images,
         }
         progress.epoch, progress.batch = progress.epoch + 1, 0
+        self.sums.zero_()
         progress.loss = progress.loss_logged = 0.0
         progress.errors = progress.errors_logged = progress.images_logged = 0
         progress.validation_losses.append(metrics["val/loss"])
@@ -217,20 +268,23 @@ class _Session:
     def _evaluate(self, part: Part) -> dict[str, float]:
         """Mean loss and the share of images that are wrong, one centre view each."""
         self.model.eval()
-        loss, wrong, wrong5, count = 0.0, 0, 0, self.data.count(part)
-        for batch in self.data.evaluation(part):
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        for batch in self.data.evaluation(part, self.group.rank, self.group.size):
             with self.engine.autocast():
                 logits = self.model(batch.x).float()
-            loss += F.cross_entropy(logits, batch.y, reduction="sum").item()
+            loss_sum = F.cross_entropy(logits, batch.y, reduction="sum")
             top = logits.topk(min(5, logits.shape[1]), 1).indices == batch.y[:, None]
-            wrong += int((~top[:, 0]).sum())
-            wrong5 += int((~top.any(1)).sum())
+            sums += torch.stack([loss_sum, (~top[:, 0]).sum().to(loss_sum), (~top.any(1)).sum().to(loss_sum)])
             self._tell()
+        self.group.add_up([sums])
+        (loss, wrong, wrong5), count = sums.tolist(), self.data.count(part)
         metrics = {f"{part}/loss": loss / count, f"{part}/top1_error": wrong / count}
         return metrics | ({f"{part}/top5_error": wrong5 / count} if self.config.model.num_classes > 5 else {})
 
     def _log(self, metrics: dict[str, float]) -> None:
         """Append one row; the file's order and numbers repeat from run to run, its times do not."""
+        if not self.group.leads:
+            return
         row = {
             "step": self.progress.step,
             "epoch": self.progress.epoch + self.progress.batch / self.data.steps(),
@@ -244,6 +298,8 @@ class _Session:
         self._tell(row)
 
     def _save(self) -> None:
+        if not self.group.leads:
+            return
         with (self.run.path / "metrics.jsonl").open("rb") as file:
             os.fsync(file.fileno())  # the rows are on the disk before the checkpoint that counts them
             self.progress.metrics_bytes = file.seek(0, os.SEEK_END)
@@ -251,6 +307,8 @@ class _Session:
         save_state(self.run.state_file, self.model, self.optimiser, self.progress)
 
     def _keep_snapshot(self) -> None:
+        if not self.group.leads:
+            return
         last = self.progress.epoch == self.config.train.epochs
         save_weights(
             self.run.path / "checkpoints" / f"epoch-{self.progress.epoch:05d}.safetensors",
@@ -268,7 +326,7 @@ class _Session:
     def _tell(self, row: dict[str, float] | None = None) -> None:
         """Say where the run is, in its status file (at most every half second) and to whoever called `train`."""
         due = time.monotonic() - self.last_status > STATUS_SECONDS
-        if not due and row is None:
+        if not self.group.leads or (not due and row is None):
             return
         progress, seconds = self.progress, time.monotonic() - self.started
         done = progress.epoch + progress.batch / self.data.steps()
@@ -294,13 +352,11 @@ class _Session:
     def _end(self, state: State) -> Status:
         self._tell()
         self.status = replace(self.status, state=state, seconds=self._seconds(), seconds_left=None)
-        self._write_status()
-        self.run.stop_file.unlink(missing_ok=True)
-        self.report(self.status, None)
+        if self.group.leads:
+            self._write_status()
+            self.run.stop_file.unlink(missing_ok=True)
+            self.report(self.status, None)
         return self.status
-
-    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        self.stopping = True
 
     def _wants_to_stop(self) -> bool:
         self._tell()

@@ -31,6 +31,7 @@ from alexnet_explorer.model import AlexNet, initialise
 from alexnet_explorer.runs import Run, RunError, new_run
 from alexnet_explorer.training import checkpoint, engine, loop
 from alexnet_explorer.training.loop import train
+from alexnet_explorer.training.optimiser import MomentumSGD
 from alexnet_explorer.weights import load_layer, load_weights
 from alexnet_explorer.weights_file import WeightsError, read_metadata
 
@@ -462,7 +463,7 @@ def test_a_loss_that_is_not_a_number_names_the_learning_rate(start):
 
 def test_weights_that_are_lost_in_the_last_step_are_no_finished_run(start, monkeypatch):
     run = start(train__epochs=1)
-    step = loop.MomentumSGD.step
+    step = MomentumSGD.step
 
     def lose(optimiser, rate):
         step(optimiser, rate)
@@ -470,7 +471,7 @@ def test_weights_that_are_lost_in_the_last_step_are_no_finished_run(start, monke
             optimiser.parameters[0].data.fill_(math.nan)
 
     monkeypatch.setattr(loop, "STATUS_SECONDS", -1.0)
-    monkeypatch.setattr(loop.MomentumSGD, "step", lose)
+    monkeypatch.setattr(MomentumSGD, "step", lose)
     status = train(run)
     assert status.state == "failed" and "train.learning_rate" in status.message
     assert list(run.snapshots()) == [0]
