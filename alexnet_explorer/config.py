@@ -230,6 +230,7 @@ class TrainConfig(_Config):
     schedule: Literal["constant", "plateau", "step", "cosine", "one-cycle"] = Field(
         "one-cycle", description="plateau is 2012's: a tenth when the validation error stops falling"
     )
+    warm_up: float = Field(0.25, gt=0, lt=1, description="one-cycle: share of the training in which the rate rises")
     patience: int = Field(5, ge=1, description="plateau: epochs without a lower val/loss before the rate falls")
     seed: int = Field(0, ge=0, le=2**31 - 1)
     device: Literal["auto", "cpu", "cuda"] = "auto"

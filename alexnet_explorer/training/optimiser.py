@@ -13,7 +13,6 @@ from ..model import AlexNet
 
 PLATEAU_DROPS = 3  # the paper divided its rate by 10 three times
 STEPS = (0.5, 0.75, 0.9)  # shares of the training after which `step` divides the rate by 10
-WARM_UP = 0.25  # share of a one-cycle in which the rate rises
 
 
 class MomentumSGD:
@@ -116,7 +115,7 @@ def learning_rate(train: TrainConfig, progress: float, validation_losses: Sequen
     if train.schedule == "cosine":
         return peak * (1 + math.cos(math.pi * progress)) / 2
     if train.schedule == "one-cycle":
-        return peak * max(0.04, min(progress / WARM_UP, 1.0)) * min((1 - progress) / (1 - WARM_UP), 1.0)
+        return peak * max(0.04, min(progress / train.warm_up, 1.0)) * min((1 - progress) / (1 - train.warm_up), 1.0)
     return peak
 
 

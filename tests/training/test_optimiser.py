@@ -137,6 +137,8 @@ def test_one_cycle_rises_for_a_quarter_then_falls_to_nothing_in_straight_lines()
     assert found[250] == 0.1
     assert found[625] == pytest.approx(0.05)
     assert 0 < found[999] < 2e-4
+    early = rates("one-cycle", warm_up=0.1)
+    assert early.index(max(early)) == 100 and early[550] == pytest.approx(0.05)
 
 
 def test_plateau_waits_for_patience_then_drops_at_most_three_times():
