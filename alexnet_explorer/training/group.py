@@ -57,6 +57,15 @@ class Group:
         self.add_up([said])
         return bool(said)
 
+    def gather(self, value: T) -> list[T]:
+        """Every process's value, in the order of their ranks. Raises PeerLost."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        with _peers():
+            dist.all_gather_object(values, value)
+        return values
+
     def first(self, make: Callable[[], T]) -> T:
         """What `make` returns in the first process, in all of them. Where it raises, the others end.
 

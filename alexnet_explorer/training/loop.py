@@ -28,10 +28,13 @@ from ..data.packed import DataError, find_set
 from ..files import write_json
 from ..model import AlexNet, Dropout, initialise
 from ..runs import Run, RunError, State, Status, summarise, this_process
-from ..weights import save_weights
+from ..weights import WeightsError, save_weights
 from .checkpoint import Progress, load_state, save_state
 from .engine import DeviceError, Engine, choose_engine
+from .events import EventFile
+from .finetune import begin_from
 from .group import ALONE, Group, PeerLost
+from .observe import Mistakes, UnitWatch, gradient_norms
 from .optimiser import learning_rate, optimiser_for
 
 Report = Callable[[Status, dict[str, float] | None], None]  # the state now, and a new row of metrics if there is one
@@ -61,13 +64,13 @@ def train(run: Run, report: Report = lambda status, row: None, group: Group = AL
         status = group.first(lambda: stack.enter_context(_leased(run)))
         if status.state == "done":
             return status
-        session = _Session(run, report, group)
+        session = _Session(run, report, group, stack)
         stack.enter_context(_stopped_by_signals(session))
         try:
             return session.train()
         except PeerLost as error:
             return session.fail(f"{error}; it can be resumed", "interrupted")
-        except (DataError, DeviceError, Diverged) as error:
+        except (DataError, DeviceError, Diverged, WeightsError) as error:
             return session.fail(str(error))
         except torch.OutOfMemoryError:
             return session.fail("not enough memory on the GPU: take a smaller train.batch_size")
@@ -115,8 +118,8 @@ def _stopped_by_signals(session: _Session) -> Iterator[None]:
 class _Session:
     """One process's work on one run."""
 
-    def __init__(self, run: Run, report: Report, group: Group) -> None:
-        self.run, self.config, self.report, self.group = run, run.config, report, group
+    def __init__(self, run: Run, report: Report, group: Group, stack: ExitStack) -> None:
+        self.run, self.config, self.report, self.group, self.stack = run, run.config, report, group, stack
         self.stopping = False
         self.progress = Progress()
         self.status = replace(
@@ -136,6 +139,10 @@ class _Session:
         self.data = TrainingData(packed, self.config, self.device, self.engine.dtype)
         self.model = AlexNet(self.config.model)
         initialise(self.model, train.seed)
+        if train.init:
+            self.data.preprocessing = begin_from(self.run.init_file, train.init, self.model, self.classes)
+        for layer in train.freeze:
+            self.model.get_submodule(layer).requires_grad_(False)
         self.model.to(self.device).to(memory_format=torch.channels_last)
         self.optimiser = optimiser_for(self.model, train)
         self._go_on_or_begin()
@@ -162,13 +169,15 @@ class _Session:
                 (loss / batch.total).backward()
                 seen = torch.stack([loss.detach(), (logits.argmax(1) != batch.y).sum().to(loss)])
                 group.add_up([*(p.grad for p in self.model.parameters() if p.grad is not None), seen])
-                self.optimiser.step(rate)
-
                 progress.step, progress.batch = progress.step + 1, progress.batch + 1
+                row = {"learning_rate": rate}
+                if progress.step % every == 0:
+                    row |= gradient_norms(self.model)
+                self.optimiser.step(rate)
                 progress.images += batch.total
                 self.sums += seen
                 if progress.step % every == 0:
-                    self._log_training(rate)
+                    self._log_training(row)
                 if group.any(self._wants_to_stop()):
                     self._read_sums()
                     self._save()
@@ -218,6 +227,7 @@ class _Session:
                 file.truncate(self.progress.metrics_bytes)
         rows.touch()
         self.status = replace(self.status, summary=summarise(self.run.metrics()[0]))
+        self.events = self.stack.enter_context(EventFile(self.run.path, self.progress.step))
         if self.progress.step == 0:
             self._keep_snapshot()
 
@@ -226,7 +236,7 @@ class _Session:
         self.progress.errors = round(errors)
         self._check(self.progress.loss)
 
-    def _log_training(self, rate: float) -> None:
+    def _log_training(self, more: dict[str, float]) -> None:
         self._read_sums()
         progress = self.progress
         in_epoch = min(progress.batch * self.config.train.batch_size, self.data.count("train"))
@@ -235,7 +245,7 @@ class _Session:
             {
                 "train/loss": (progress.loss - progress.loss_logged) / images,
                 "train/top1_error": (progress.errors - progress.errors_logged) / images,
-                "learning_rate": rate,
+                **more,
             }
         )
         progress.images_logged = in_epoch
@@ -248,12 +258,18 @@ class _Session:
     def _end_epoch(self) -> None:
         progress, images = self.progress, self.data.count("train")
         self._read_sums()
-        metrics = self._evaluate("val")
+        units, mistakes = UnitWatch(self.model), Mistakes()
+        with units.watching():
+            metrics = self._evaluate("val", mistakes)
         self._check(metrics["val/loss"])
         metrics |= {
             "epoch/train_loss": progress.loss / images,
             "epoch/train_top1_error": progress.errors / images,
+            **units.shares(self.group),
         }
+        found = mistakes.to_json(self.group)
+        if self.group.leads:
+            write_json(self.run.path / "mistakes.json", {"epoch": progress.epoch + 1, **found})
         progress.epoch, progress.batch = progress.epoch + 1, 0
         self.sums.zero_()
         progress.loss = progress.loss_logged = 0.0
@@ -265,14 +281,16 @@ class _Session:
         self._save()
 
     @torch.inference_mode()
-    def _evaluate(self, part: Part) -> dict[str, float]:
-        """Mean loss and the share of images that are wrong, one centre view each."""
+    def _evaluate(self, part: Part, mistakes: Mistakes | None = None) -> dict[str, float]:
+        """Mean loss and the share of images that are wrong, one centre view each; `mistakes` takes note of them."""
         self.model.eval()
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         for batch in self.data.evaluation(part, self.group.rank, self.group.size):
             with self.engine.autocast():
                 logits = self.model(batch.x).float()
             loss_sum = F.cross_entropy(logits, batch.y, reduction="sum")
+            if mistakes:
+                mistakes.add(logits, batch.y, batch.index)
             top = logits.topk(min(5, logits.shape[1]), 1).indices == batch.y[:, None]
             sums += torch.stack([loss_sum, (~top[:, 0]).sum().to(loss_sum), (~top.any(1)).sum().to(loss_sum)])
             self._tell()
@@ -294,6 +312,7 @@ class _Session:
         }
         with (self.run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        self.events.add(self.progress.step, metrics)
         self.status = replace(self.status, summary=summarise([row], self.status.summary))
         self._tell(row)
 

@@ -35,6 +35,9 @@ class MomentumSGD:
 def _momentum_step(
     parameters: list[Tensor], velocity: list[Tensor], rate: float, momentum: float, weight_decay: float
 ) -> None:
+    # Frozen ones have no gradient, and do not decay either.
+    learning = [place for place, parameter in enumerate(parameters) if parameter.grad is not None]
+    parameters, velocity = [parameters[place] for place in learning], [velocity[place] for place in learning]
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     torch._foreach_mul_(velocity, momentum)
     torch._foreach_add_(velocity, parameters, alpha=-weight_decay * rate)
@@ -98,7 +101,11 @@ def optimiser_for(model: AlexNet, train: TrainConfig) -> MomentumSGD:
         return MomentumSGD(model.parameters(), train.momentum, train.weight_decay)
     learned = [layer for layer in model.layers.values() if layer.kind in ("conv", "fc")]
     towers = {f"{layer.name}.weight": layer.groups for layer in learned[1:-1] if layer.kind == "conv"}
-    inner = {place: towers[name] for place, (name, _) in enumerate(model.named_parameters()) if name in towers}
+    inner = {
+        place: towers[name]
+        for place, (name, parameter) in enumerate(model.named_parameters())
+        if name in towers and parameter.requires_grad
+    }
     return Muon(model.parameters(), train.momentum, train.weight_decay, inner)
 
 

@@ -255,7 +255,7 @@ def test_a_stopped_run_goes_on_to_the_weights_of_one_never_stopped(start, at_eve
 
 
 def test_the_rate_falls_on_a_plateau_also_across_a_stop(start, at_every_step, monkeypatch):
-    def flat(session, part):
+    def flat(session, part, mistakes=None):
         return {f"{part}/loss": 1.0, f"{part}/top1_error": 0.5}
 
     monkeypatch.setattr(loop._Session, "_evaluate", flat)
