@@ -217,9 +217,9 @@ def _forever(loader: torch.utils.data.DataLoader[tuple[Tensor, Tensor]]) -> Iter
 def _best_workers(files: Path, config: RunConfig, packed: PackedSet, seconds: float) -> int:
     """The number of the loader's processes with which the textbook loop is fastest: 0, 1, 2, 4, … up to the cores."""
     cores = torch.get_num_threads()
-    counts = [0, *(2**power for power in range(cores.bit_length()) if 2**power <= cores)]
-    rates = {count: _rate(_textbook(files, config, packed, count), seconds) for count in counts}
-    return max(rates, key=lambda count: rates[count])
+    counts = [0, *(1 << power for power in range(cores.bit_length()))]
+    rates = [_rate(_textbook(files, config, packed, count), seconds) for count in counts]
+    return counts[rates.index(max(rates))]
 
 
 def _write_files(packed: PackedSet, folder: Path) -> None:

@@ -6,12 +6,13 @@ Read from file names and headers alone, so that a list of models needs no PyTorc
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from .runs import Run, RunError, list_runs
-from .weights_file import WeightsError, read_metadata
+from .weights_file import WeightsError, digest_of, read_bytes, read_metadata
 
 DEFAULT_MODEL = "alexnet-32-relu"
 
@@ -61,6 +62,27 @@ def find_model(name: str, root: Path) -> ModelEntry:
             return entry
     known = ", ".join(entry.name for entry in entries)
     raise RunError(f"there is no model {name!r}; there are: {known}")
+
+
+def find_weights(name: str, root: Path) -> tuple[bytes, str, str]:
+    """The newest weights file of a network, with its name and title.
+
+    `name` may be `NAME@DIGEST`, as a fine-tuned run writes it down; then a run of `root` that began from these
+    weights has them, too. Raises RunError where they are not there, or no longer those of the digest; WeightsError.
+    """
+    label, digest = name, ""
+    if named := re.fullmatch(r"(.+)@([0-9a-f]{16})", name):
+        label, digest = named.groups()
+        for run in list_runs(root):
+            with suppress(RunError):
+                if run.init_file.is_file() and run.config.train.init == name:
+                    return read_bytes(run.init_file), label, label
+    entry = find_model(label, root)
+    data = read_bytes(entry.path)
+    if digest and digest_of(data) != digest:
+        raise RunError(f"the weights of {label!r} are no longer those of {digest}: leave out @{digest}, to take them "
+                       "as they are now")  # fmt: skip
+    return data, label, entry.title
 
 
 def _run_entry(run: Run) -> ModelEntry | None:

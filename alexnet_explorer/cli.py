@@ -6,8 +6,10 @@ A wrong value ends with one line on stderr that names it and says what is allowe
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,14 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from .catalogue import DEFAULT_MODEL, find_model
+from .catalogue import DEFAULT_MODEL, find_weights
 from .config import DECIDED_ELSEWHERE, MODEL_PRESETS, ConfigError, RunConfig, preset_config
 from .data.images import ImageError, read_image
-from .data.packed import DataError, list_sets
+from .data.packed import DataError, PackedSet, find_set, list_sets
 from .files import write_atomic
 from .launch.queue import Queue
-from .runs import Run, RunError, Status, differences, find_run, list_runs, new_run
-from .weights_file import WeightsError, read_metadata
+from .runs import Run, RunError, Status, config_on, differences, find_run, list_runs, new_run
+from .weights_file import WeightsError, read_bytes, read_metadata
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,6 +41,13 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="The data sets of this machine.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+bench_app = typer.Typer(help="Speed, against something, in one run.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+probe_app = typer.Typer(
+    help="What a page asks about a training before it starts: a config on stdin, lines of JSON on stdout.",
+    no_args_is_help=True,
+)
+app.add_typer(probe_app, name="probe", hidden=True)
 queue_app = typer.Typer(help="Runs that are trained one after another, or N at a time.", no_args_is_help=True)
 app.add_typer(queue_app, name="queue")
 
@@ -47,15 +56,31 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 RunIds = Annotated[list[str], typer.Argument(metavar="ID…", help="the ids of runs")]
 ModelName = Annotated[str, typer.Option("--model", help="a gallery model, a run's id, or a weights file")]
 RUNS = Path("runs")
+SKIPPED_SHOWN = 10  # files that could not be read
+BAR = 24  # characters
+
+# What a training is, for `train` and `script`.
+Preset = Annotated[str | None, typer.Option(help=f"one of {', '.join(MODEL_PRESETS)}; without --init alexnet-32")]
+Data = Annotated[str, typer.Option(help="a data set's name, a folder or a zip of class folders")]
+Init = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="fine-tune: a gallery model, a run's id, or a weights file")
+]
+Freeze = Annotated[str | None, typer.Option(metavar="LAYERS", help="layers that keep their weights, conv1,conv2 say")]
+InitFile = Annotated[Path | None, typer.Option("--init", help="fine-tuning: the weights file that it begins from")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE, model.activation=tanh say")]
+Epochs = Annotated[int | None, typer.Option(help="passes over the training images")]
+Seed = Annotated[int | None, typer.Option(help="of everything random")]
 
 
 @app.command()
 def train(
-    preset: Annotated[str, typer.Option(help=f"one of {', '.join(MODEL_PRESETS)}")] = "alexnet-32",
-    data: Annotated[str, typer.Option(help="a data set's name, a folder or a zip of class folders")] = "digits",
-    settings: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE, model.activation=tanh say")] = None,
-    epochs: Annotated[int | None, typer.Option(help="passes over the training images")] = None,
-    seed: Annotated[int | None, typer.Option(help="of everything random")] = None,
+    preset: Preset = None,
+    data: Data = "digits",
+    init: Init = None,
+    freeze: Freeze = None,
+    settings: Settings = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
     resume: Annotated[str | None, typer.Option(help="the id of a run to go on with")] = None,
     runs: RunsFolder = RUNS,
 ) -> None:
@@ -63,19 +88,18 @@ def train(
 
     Under torchrun, several processes train it together.
     """
-    from .data.sources import prepare
-    from .training.engine import choose_device
+    from .training.finetune import new_finetune
     from .training.group import join
     from .training.loop import train as train_run
 
     def chosen() -> Run:
         if resume:
-            if settings or epochs is not None or seed is not None:
-                _fail("--resume: a run goes on with its own settings; leave --set, --epochs and --seed out")
+            if settings or init or freeze is not None or epochs is not None or seed is not None:
+                _fail("--resume: a run goes on with its own settings; leave the others out")
             return find_run(resume, runs)
-        config = _config(preset, data, settings or [], epochs, seed)
-        choose_device(config)  # a GPU that is not there is told before anything is written
-        return new_run(config, prepare(data, progress=_show_progress), _made(runs))
+        changes = _changes(settings or [], epochs, seed, freeze)
+        config, packed, weights = _chosen(preset, data, init, changes, runs)
+        return new_finetune(config, packed, weights, runs) if weights else new_run(config, packed, _made(runs))
 
     with join() as group:
         run = group.first(chosen)
@@ -234,14 +258,14 @@ def evaluate(
     labelled = find_labelled(folder, loaded.classes, loaded.folders, classes)
     if unknown := labelled.unknown:
         some = ", ".join(list(unknown)[:3]) + (", …" if len(unknown) > 3 else "")
-        typer.echo(f"left out: {unknown.total()} pictures of {len(unknown)} classes that the network does not know "
-                   f"({some})", err=True)  # fmt: skip
+        said = f"pictures left out, as the network does not know their classes ({some}): {unknown.total()}"
+        typer.echo(said, err=True)
     found = errors_of(loaded, _read_labelled(labelled.pictures), ten_crops if ten_crop else centre_view)
     if as_json:
         _print_json(asdict(found))
         return
-    typer.echo(f"{loaded.title}: {found.n} pictures of {len({label for _, label in labelled.pictures})} classes, "
-               f"{found.views} view{'s' if found.views > 1 else ''} of each")  # fmt: skip
+    classes_seen = len({label for _, label in labelled.pictures})
+    typer.echo(f"{loaded.title}: pictures {found.n}, classes {classes_seen}, views of each {found.views}")
     typer.echo(f"top-1 error {found.top1_error:6.1%}")
     typer.echo(f"top-5 error {found.top5_error:6.1%}")
 
@@ -260,8 +284,11 @@ def data_prepare(
         f"{packed.name}: {counts} of {packed.size}×{packed.size} pixels, {len(packed.classes)} classes, "
         f"digest {packed.digest}"
     )
-    for file in packed.skipped:
+    for file in packed.skipped[:SKIPPED_SHOWN]:
         typer.echo(f"left out, it cannot be read: {file}", err=True)
+    if packed.skipped:
+        where = packed.folder / "set.json"
+        typer.echo(f"files that could not be read: {len(packed.skipped)}, listed under 'skipped' in {where}", err=True)
 
 
 @data_app.command("list")
@@ -379,7 +406,8 @@ def _place(queue: Queue, run: Run) -> str:
     return "" if place is None else f", number {place} in the queue" if place else ", at work"
 
 
-def _config(preset: str, data: str, settings: list[str], epochs: int | None, seed: int | None) -> RunConfig:
+def _changes(settings: list[str], epochs: int | None, seed: int | None, freeze: str | None) -> dict[str, Any]:
+    """What the options change in a config, by field."""
     changes: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -388,13 +416,42 @@ def _config(preset: str, data: str, settings: list[str], epochs: int | None, see
         if name.strip() in DECIDED_ELSEWHERE:
             raise ConfigError(f"--set {setting}: {DECIDED_ELSEWHERE[name.strip()]}")
         changes[name.strip()] = value
-    if epochs is not None:
-        changes["train.epochs"] = epochs
-    if seed is not None:
-        changes["train.seed"] = seed
-    # Tells digits from photographs; the run takes the label of the packed set.
-    name = (Path(data).name or data)[:120]
-    return preset_config(preset, name).with_settings(changes)
+    given = {"train.epochs": epochs, "train.seed": seed, "train.freeze": freeze}
+    return changes | {name: value for name, value in given.items() if value is not None}
+
+
+def _chosen(
+    preset: str | None, data: str, init: str | None, changes: dict[str, Any], runs: Path
+) -> tuple[RunConfig, PackedSet, bytes]:
+    """A training's config, its data, and the weights file that it begins from (b"": from random ones)."""
+    from .data.sources import prepare
+    from .training.engine import choose_device
+    from .training.finetune import finetune_config
+
+    if init is None:
+        # Its name tells digits from photographs; the run takes the label of the packed set.
+        config = preset_config(preset or "alexnet-32", (Path(data).name or data)[:120]).with_settings(changes)
+        choose_device(config)  # a GPU that is not there is told before anything is written
+        packed, weights = prepare(data, progress=_show_progress), b""
+    else:
+        if preset:
+            _fail("--preset: a network that is fine-tuned stays what it is; leave --preset or --init out")
+        weights, source = _weights(init, runs)
+        choose_device(source.config.with_settings(changes))
+        packed = prepare(data, progress=_show_progress)
+        config = finetune_config(source, packed).with_settings(changes)
+    _advise(packed, config)
+    return config, packed, weights
+
+
+def _advise(packed: PackedSet, config: RunConfig) -> None:
+    """Say on stderr what may spoil a training on pictures of a user's own."""
+    from .data.advice import advice
+    from .data.sources import SOURCES
+
+    if packed.name not in SOURCES:
+        for sentence in advice(packed, config.data):
+            typer.echo(sentence, err=True)
 
 
 def _made(runs: Path) -> Path:
@@ -430,19 +487,26 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _model(name: str, runs: Path) -> LoadedModel:
-    from .weights import load_weights
+    return _weights(name, runs)[1]
+
+
+def _weights(name: str, runs: Path) -> tuple[bytes, LoadedModel]:
+    """A weights file of ours and the network in it, by a name of the catalogue or the path of anybody's file."""
+    from .weights import parse_weights
     from .weights_import import import_weights
 
     path = Path(name)
     if not path.is_file():
-        entry = find_model(name, runs)
-        return load_weights(entry.path, entry.name, entry.title)
+        data, label, title = find_weights(name, runs)
+        return data, parse_weights(data, label, title, shown=label)
     try:
         read_metadata(path)
     except WeightsError:
         with tempfile.TemporaryDirectory() as folder:  # another project's file: read it into ours
-            return load_weights(import_weights(path, path.name, Path(folder)), path.stem, path.name)
-    return load_weights(path, path.stem)
+            data = read_bytes(import_weights(path, path.name, Path(folder)))
+            return data, parse_weights(data, path.stem, path.name, shown=path.name)
+    data = read_bytes(path)
+    return data, parse_weights(data, path.stem, shown=path.name)
 
 
 def _target(text: str | None, loaded: LoadedModel) -> int | None:
@@ -467,8 +531,10 @@ def _sheet(loaded: LoadedModel, picture: Image, maps: list[Attribution]) -> Any:
 
 
 def _show_progress(fraction: float, text: str) -> None:
+    """Draw a bar over the last one, where somebody is looking."""
     if sys.stderr.isatty():
-        typer.echo(f"\r{fraction:4.0%} {text:<60}", err=True, nl=fraction >= 1)
+        bar = f"{'━' * int(fraction * BAR):·<{BAR}}"
+        typer.echo(f"\r{bar} {fraction:4.0%} {text}\x1b[K", err=True, nl=fraction >= 1)
 
 
 def _show_training(status: Status, row: dict[str, float] | None) -> None:
@@ -498,6 +564,94 @@ def _difference(value: object, baseline: object) -> str:
 
 def _shown(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+@bench_app.command("training")
+def bench_training(
+    data: Annotated[str, typer.Option(help="a data set's name, a folder or a zip of class folders")] = "cifar10",
+    as_json: AsJson = False,
+) -> None:
+    """Our training loop against the textbook's, and against the network alone on one fixed batch. Takes minutes."""
+    from . import bench
+    from .data.sources import prepare
+
+    packed = prepare(data, progress=_show_progress)
+    results = list(bench.training(packed, lambda text: typer.echo(text, err=True)))
+    if as_json:
+        _print_json({"results": [result.to_json() for result in results]})
+        return
+    for result in results:
+        typer.echo(
+            f"{result.preset}: {result.img_per_s:.0f} img/s, {result.img_per_s / result.textbook_img_per_s:.1f} times "
+            f"the textbook loop, {result.img_per_s / result.fixed_batch_img_per_s:.0%} of the network alone"
+        )
+
+
+@app.command()
+def script(
+    preset: Preset = None,
+    data: Data = "digits",
+    init: Init = None,
+    freeze: Freeze = None,
+    settings: Settings = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Print a plain PyTorch script that trains the same network to the same loss as `train` with these options."""
+    from .script import plain_script
+
+    changes = _changes(settings or [], epochs, seed, freeze)
+    config, packed, _ = _chosen(preset, data, init, changes, runs)
+    typer.echo(plain_script(config_on(config, packed), str(packed.folder)), nl=False)
+
+
+@probe_app.command("estimate")
+def probe_estimate(init: InitFile = None) -> None:
+    """Parameters, speed, time and memory of a training, measured by a few steps of it."""
+    asked = _asked_to_end()
+    config, packed = _probed()
+    from .training.probe import estimate
+
+    result = estimate(config, packed, asked, init)
+    if not asked():
+        _print_line({"result": asdict(result)})
+
+
+@probe_app.command("rate")
+def probe_rate(init: InitFile = None) -> None:
+    """The learning-rate range test, a line for each batch."""
+    asked = _asked_to_end()
+    config, packed = _probed()
+    from .training.probe import find_rate, suggest
+
+    points = find_rate(
+        config,
+        packed,
+        lambda done, rate, loss: _print_line({"progress": done, "rate": rate, "loss": loss}),
+        asked,
+        init,
+    )
+    if not asked():
+        _print_line({"result": {"points": points, "suggestion": suggest(points)}})
+
+
+def _asked_to_end() -> Callable[[], bool]:
+    """Whether SIGTERM has come; from here on it no longer ends the process by itself."""
+    came = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: came.set())
+    return came.is_set
+
+
+def _probed() -> tuple[RunConfig, PackedSet]:
+    """The config on stdin, with the classes of its data set, and that set."""
+    config = RunConfig.from_json(sys.stdin.buffer.read())
+    packed = find_set(config.data.name, config.data.digest)
+    return config_on(config, packed), packed
+
+
+def _print_line(value: object) -> None:
+    typer.echo(json.dumps(value))
 
 
 def _print_json(value: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -237,10 +238,22 @@ class TrainConfig(_Config):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="fp32 repeats to the bit; auto takes bf16 where the hardware has it"
     )
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: all cores but one, kept for the page")
+    threads: int = Field(
+        0, ge=0, le=1024, description="CPU threads; 0: all cores (in the queue all but one, kept for the page)"
+    )
     snapshot_layers: tuple[str, ...] = Field((), description="layers kept at epochs 0, 1, 2, 4, …; none named: all")
+    init: str = Field("", description="fine-tuning: the weights that it begins from, NAME@DIGEST; chosen by --init")
+    freeze: tuple[str, ...] = Field((), description="layers that keep the weights that they begin with")
 
-    @field_validator("snapshot_layers", mode="before")
+    @field_validator("init")
+    @classmethod
+    def _names_weights(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[^/\\]+@[0-9a-f]{16}", value):
+            raise ValueError("allowed is the name of a network and the digest of its weights, as in "
+                             "alexnet-32-relu@0123456789abcdef")  # fmt: skip
+        return value
+
+    @field_validator("snapshot_layers", "freeze", mode="before")
     @classmethod
     def _from_text(cls, value: object) -> object:
         return [name for name in value.split(",") if name] if isinstance(value, str) else value
@@ -262,9 +275,12 @@ class RunConfig(_Config):
     @model_validator(mode="after")
     def _layers_exist(self) -> Self:
         names = [layer.name for layer in self.model.layers() if layer.kind in ("conv", "fc")]
-        for name in self.train.snapshot_layers:
-            if name not in names:
-                raise ValueError(f"train.snapshot_layers: there is no {name!r}; allowed are {', '.join(names)}")
+        for field in ("snapshot_layers", "freeze"):
+            for name in getattr(self.train, field):
+                if name not in names:
+                    raise ValueError(f"train.{field}: there is no {name!r}; allowed are {', '.join(names)}")
+        if set(self.train.freeze) == set(names):
+            raise ValueError("train.freeze names every layer, and nothing is left to learn: leave one out")
         return self
 
     def to_json(self) -> str:
@@ -384,6 +400,7 @@ DECIDED_ELSEWHERE: dict[str, str] = {
     "model.num_classes": "the data decide it",
     "data.name": "choose the data by --data",
     "data.digest": "the data decide it",
+    "train.init": "choose it by --init",
 }
 
 

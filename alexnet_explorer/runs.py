@@ -2,8 +2,9 @@
 
     runs/<id>/  config.json  env.json  status.json  metrics.jsonl  checkpoints/
 
-One writer, the training process, which holds the run's lease. Everyone else reads, and may drop a `stop`
-file, the mailbox that the training process empties. Torch is not needed to read a run.
+One writer, who holds the run's lease: the training process, or, while there is none, who starts the run or puts
+it aside. Everyone else reads, and may drop a `stop` file, the mailbox that the training process empties. Torch is
+not needed to read a run.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from .config import MODEL_PRESETS, ConfigError, RunConfig, explain
@@ -38,6 +40,9 @@ GALLERY = Path(__file__).parent / "gallery"
 
 # A live process writes its status far more often than this; on another host it is all we can see of it.
 STALE_AFTER_SECONDS = 120.0
+
+# A process that has said its last word still holds the lease while it ends.
+LEASE_SECONDS = 3.0
 
 
 class RunError(ValueError):
@@ -62,13 +67,18 @@ class Status:
     heartbeat: float = 0.0  # seconds since 1970
     summary: dict[str, float] = field(default_factory=dict)  # the last value of each metric, and the best val error
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a process is training it, or loading PyTorch to do so."""
+        return self.state in LIVE and self.pid > 0
+
     def seen_from_here(self) -> Status:
         """Interrupted, where it says running but its process is dead (same host) or silent (another host)."""
-        if self.state not in LIVE or not self.pid:
+        if not self.at_work:
             return self
         alive = time.time() - self.heartbeat < STALE_AFTER_SECONDS
         if self.host == socket.gethostname():
-            started = _process_started(self.pid)
+            started = process_started(self.pid)
             # Setting the clock moves the start that the system reports: then the heartbeat tells it from another.
             alive = started > 0 and (alive or started == self.pid_started)
         if alive:
@@ -81,7 +91,8 @@ class Status:
 _STATUS = TypeAdapter(Status)
 
 
-def _process_started(pid: int) -> float:
+def process_started(pid: int) -> float:
+    """When the process of this number started, in seconds since 1970; 0.0 where it is dead."""
     try:
         process = psutil.Process(pid)
         return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
@@ -91,7 +102,7 @@ def _process_started(pid: int) -> float:
 
 def this_process() -> dict[str, Any]:
     """The fields of a status that say which process writes it."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": _process_started(os.getpid())}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": process_started(os.getpid())}
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,10 @@ class Run:
     def in_gallery(self) -> bool:
         """Whether it ships with the project and is read-only."""
         return self.path.parent == GALLERY
+
+    def exists(self) -> bool:
+        """Whether the directory is there and a run's."""
+        return (self.path / "config.json").is_file()
 
     @cached_property
     def config(self) -> RunConfig:
@@ -163,6 +178,11 @@ class Run:
         """The checkpoint that a resumed run goes on from."""
         return self.path / "checkpoints" / "state.safetensors"
 
+    @property
+    def init_file(self) -> Path:
+        """The weights that a fine-tuned run begins from, so that it can be repeated from its directory alone."""
+        return self.path / "checkpoints" / "init.safetensors"
+
     def weights_file(self) -> Path | None:
         """The newest weights that can predict: the last snapshot, or None before the first epoch was kept."""
         snapshots = self.snapshots()
@@ -172,11 +192,57 @@ class Run:
         """The lock that its one writer holds; the system releases it when the process dies."""
         return FileLock(self.path / ".lease", blocking=False)
 
-    def request_stop(self) -> None:
-        """Ask the training process to stop after the batch under way and keep its checkpoint."""
+    @contextmanager
+    def held(self, seconds: float = LEASE_SECONDS) -> Iterator[None]:
+        """Hold the lease, to write what no process works on. Raises RunError where one does, or nothing can be written.
+
+        A process that is about to end is waited for, `seconds` at most.
+        """
+        if self.in_gallery:
+            raise RunError(f"run {self.id} ships with the project and stays as it is")
+        try:
+            lease = self.lease().acquire(timeout=seconds, blocking=seconds > 0)
+        except Timeout:
+            raise RunError(f"run {self.id} is at work already") from None
+        except OSError as error:
+            raise RunError(f"run {self.id} cannot be written: {error.strerror}") from error
+        with lease:
+            if self.status().at_work:
+                raise RunError(f"run {self.id} is at work already")
+            yield
+
+    def settle(self, state: State, message: str = "") -> None:
+        """Write the state of a run that no process works on. Raises RunError as `held` does."""
+        with self.held():
+            nobody: dict[str, Any] = {"host": "", "pid": 0, "pid_started": 0.0}
+            self.write_status(replace(self.status(), state=state, message=message, seconds_left=None, **nobody))
+
+    def delete(self) -> None:
+        """Remove the directory with all that is in it. Raises RunError as `held` does."""
+        with self.held():
+            pass  # an open lease would keep the directory in its place under Windows
+        gone = self.path.with_name(f".{self.id}.deleted")
+        try:
+            self.path.rename(gone)  # it is there as a whole, or not at all
+            shutil.rmtree(gone)
+        except OSError as error:
+            raise RunError(f"run {self.id} cannot be deleted: {error.strerror}") from error
+
+    def request_stop(self, state: Literal["stopped", "paused"] = "stopped") -> None:
+        """Ask the training process to end after the batch under way, in this state, and keep its checkpoint."""
         if self.in_gallery:
             raise RunError(f"run {self.id} ships with the project and is not training")
-        (self.path / "stop").touch()
+        try:
+            write_atomic(self.stop_file, state.encode())
+        except OSError as error:
+            raise RunError(f"run {self.id} cannot be written: {error.strerror}") from error
+
+    def stop_requested(self) -> Literal["stopped", "paused"] | None:
+        """The state in which the training process is to end, or None where nobody asked. `touch stop` asks, too."""
+        try:
+            return "paused" if self.stop_file.read_bytes().strip() == b"paused" else "stopped"
+        except FileNotFoundError:
+            return None
 
     @property
     def stop_file(self) -> Path:
@@ -200,8 +266,11 @@ def run_title(config: RunConfig) -> str:
     return " · ".join([*words, config.data.name])
 
 
-def create_run(config: RunConfig, root: Path) -> Run:
-    """A new run directory with its config, waiting to be trained. Raises RunError where it cannot be written."""
+def create_run(config: RunConfig, root: Path, init: bytes = b"") -> Run:
+    """A new run directory with its config, waiting to be trained; `init` is the weights file that it begins from.
+
+    Raises RunError where it cannot be written.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{slug(config.model.preset)}-{slug(config.data.name)[:24]}-{secrets.token_hex(2)}"
     part = root / f".{name}.part"
@@ -209,6 +278,8 @@ def create_run(config: RunConfig, root: Path) -> Run:
         (part / "checkpoints").mkdir(parents=True)
         write_atomic(part / "config.json", (config.to_json() + "\n").encode())
         write_json(part / "status.json", asdict(Status(epochs=config.train.epochs)))
+        if init:
+            write_atomic(Run(part).init_file, init)
         part.rename(root / name)  # a run is there with its config, or not at all
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -216,11 +287,16 @@ def create_run(config: RunConfig, root: Path) -> Run:
     return Run(root / name)
 
 
-def new_run(config: RunConfig, packed: PackedSet, root: Path) -> Run:
-    """A run of `config` on a packed set, not started: its classes and digest are written into the config."""
+def new_run(config: RunConfig, packed: PackedSet, root: Path, init: bytes = b"") -> Run:
+    """A run of `config` on a packed set, not started."""
+    return create_run(config_on(config, packed), root, init)
+
+
+def config_on(config: RunConfig, packed: PackedSet) -> RunConfig:
+    """The config with the classes, the label and the digest of a packed set."""
     model = config.model.model_copy(update={"num_classes": len(packed.classes)})
     data = config.data.model_copy(update={"name": packed.name, "digest": packed.digest})
-    return create_run(config.model_copy(update={"model": model, "data": data}), root)
+    return config.model_copy(update={"model": model, "data": data})
 
 
 def list_runs(root: Path, gallery: bool = True) -> list[Run]:

@@ -11,7 +11,6 @@ strict: a name or a shape that differs is an error that says which. `weights_fil
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import threading
@@ -29,7 +28,7 @@ from torch import Tensor
 from .config import ModelConfig, RunConfig, Shape, explain
 from .data.preprocess import Preprocessing
 from .model import AlexNet
-from .weights_file import VERSION, WeightsError, check_version, read_bytes, read_header, write_tensors
+from .weights_file import VERSION, WeightsError, check_version, digest_of, read_bytes, read_header, write_tensors
 
 __all__ = ["LoadedModel", "WeightsError", "load_layer", "load_weights", "save_weights"]
 
@@ -52,6 +51,8 @@ class LoadedModel:
     config: RunConfig
     digest: str
     """The first 16 hexadecimal digits of the file's SHA-256."""
+    folders: tuple[str, ...] = ()
+    """What the training data's class folders were called (WordNet ids, say), in the order of `classes`, if known."""
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
 
@@ -62,6 +63,7 @@ class _Description(BaseModel):
     classes: Json[tuple[str, ...]]
     layers: Json[tuple[str, ...]]
     canvas: Annotated[int, Field(ge=1, le=4096)]
+    folders: Json[tuple[str, ...]] = ()
 
 
 def save_weights(
@@ -73,12 +75,14 @@ def save_weights(
     *,
     layers: Collection[str] = (),
     half: bool = True,
+    folders: Sequence[str] = (),
     extra: Mapping[str, str] | None = None,
 ) -> None:
     """Write a model to `path`, atomically; equal content gives equal bytes.
 
     layers: keep the parameters of these only (a partial snapshot, for `load_layer`); none named: everything.
     half: parameters as float16 instead of float32; the mean and the deviation of the input stay float32.
+    folders: what the class folders of the training data were called, where that is known.
     extra: more metadata, as text.
     Raises OSError where the disk does not take the file.
     """
@@ -96,7 +100,7 @@ def save_weights(
         "classes": json.dumps(list(classes), ensure_ascii=False),
         "canvas": str(preprocessing.canvas),
         "layers": json.dumps(sorted(layers)),
-    }
+    } | ({"folders": json.dumps(list(folders), ensure_ascii=False)} if folders else {})
     write_tensors(Path(path), {name: tensor.cpu().numpy() for name, tensor in tensors.items()}, metadata)
 
 
@@ -123,9 +127,10 @@ def parse_weights(data: bytes, name: str, title: str = "", *, shown: str) -> Loa
     if about.layers:
         raise WeightsError(f"{shown} is a partial snapshot (only {', '.join(about.layers)}): choose an epoch whose "
                            "snapshot is complete, or look at the filters of these layers.")  # fmt: skip
-    if len(about.classes) != config.model.num_classes:
-        raise WeightsError(f"{shown} names {len(about.classes)} classes, its network has {config.model.num_classes}: "
-                           "take another copy of it.")  # fmt: skip
+    for names in (about.classes, about.folders or about.classes):
+        if len(names) != config.model.num_classes:
+            raise WeightsError(f"{shown} names {len(names)} classes, its network has {config.model.num_classes}: "
+                               "take another copy of it.")  # fmt: skip
     tensors = tensors_of(data, shown)
     preprocessing = _preprocessing(tensors, about.canvas, config.model, shown)
     return LoadedModel(
@@ -136,7 +141,8 @@ def parse_weights(data: bytes, name: str, title: str = "", *, shown: str) -> Loa
         preprocessing=preprocessing,
         classes=about.classes,
         config=config,
-        digest=hashlib.sha256(data).hexdigest()[:16],
+        digest=digest_of(data),
+        folders=about.folders,
     )
 
 

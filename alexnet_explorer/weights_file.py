@@ -2,11 +2,13 @@
 
 The metadata, all of it text: `alexnet_explorer` (the version of this layout), `config` (a `RunConfig` as JSON),
 `classes` (a JSON list of names), `canvas` (pixels, see `Preprocessing`), `layers` (a JSON list; not empty in a
-partial snapshot), and whatever the writer adds, `title` or `epoch` for example.
+partial snapshot), `folders` where it is known (a JSON list: what the training data's class folders were called), and
+whatever the writer adds, `title` or `epoch` for example.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -71,6 +73,11 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path.name} cannot be read: {error.strerror}.") from None
+
+
+def digest_of(data: bytes) -> str:
+    """By what a weights file is known: the first 16 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

@@ -1,10 +1,12 @@
 """The command line as a user and a script meet it: what is printed where, the shapes of the JSON, and every refusal."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ from PIL import Image
 
 from alexnet_explorer import cli
 from alexnet_explorer.inspection.attribution import METHODS
-from alexnet_explorer.runs import create_run
+from alexnet_explorer.launch import local
+from alexnet_explorer.launch.queue import Queue
+from alexnet_explorer.runs import create_run, this_process
 
 PROJECT = Path(cli.__file__).resolve().parents[1]
 
@@ -103,6 +107,15 @@ def test_a_training_that_fails_says_why_and_which_run_it_was(call, packed, tmp_p
         (["--resume", "nothing"], "there is no run 'nothing'"),
         (["--resume", "../runs"], "there is no run"),
         (["--resume", "x", "--epochs", "9"], "--resume: .*its own settings"),
+        (["--resume", "x", "--init", "alexnet-32-relu"], "--resume: .*its own settings"),
+        (["--init", "nothing"], "there is no model 'nothing'"),
+        (["--init", "alexnet-32-relu@0123456789abcdef"], "no longer those of 0123456789abcdef"),
+        (["--init", "alexnet-32-relu", "--preset", "alexnet-32"], "--preset: .*leave --preset or --init out"),
+        (["--init", "alexnet-32-relu", "--set", "train.epochs=0"], "train.epochs=0"),
+        (["--init", "alexnet-32-relu", "--freeze", "conv9"], "train.freeze: there is no 'conv9'"),
+        (["--init", "alexnet-32-relu", "--freeze", "fc8"], "train.freeze: fc8 would be drawn anew"),
+        (["--freeze", "pool1"], "train.freeze: there is no 'pool1'; allowed are conv1"),
+        (["--set", "train.init=x@0123456789abcdef"], "--set train.init=.*: choose it by --init"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line_and_nothing_is_written(call, packed, tmp_path, arguments, said):
@@ -117,6 +130,33 @@ def test_a_runs_folder_that_cannot_be_is_named(call, packed, tmp_path):
     (tmp_path / "file").touch()
     status, out, err = call(*TRAIN, "--runs", tmp_path / "file" / "runs")
     assert (status, out, len(err.splitlines())) == (2, "", 1) and "--runs=" in err
+
+
+def test_train_goes_on_from_another_networks_weights(call, trained, packed, tmp_path):
+    arguments = ["train", "--data", "colours", "--epochs", 1, "--freeze", "conv1,conv2"]
+    arguments += ["--set", "train.precision=fp32", "--set", "train.threads=1"]
+    root = tmp_path / "runs"
+    status, out, err = call(*arguments, "--init", trained.relu.weights_file(), "--runs", root)
+    assert status == 0 and "val error" in err
+    path = root / out.splitlines()[-1]
+    config = json.loads((path / "config.json").read_text())
+    name, _, digest = config["train"]["init"].partition("@")
+    assert (name, len(digest)) == (trained.relu.weights_file().stem, 16)
+    assert config["train"]["freeze"] == ["conv1", "conv2"]
+    assert config["model"]["widths"] == list(trained.relu.config.model.widths)
+    # What the config states is enough to begin another run from the same weights.
+    status, out, _ = call(*arguments, "--init", config["train"]["init"], "--runs", root)
+    assert status == 0
+    again = root / out.splitlines()[-1]
+    last = "checkpoints/epoch-00001.safetensors"
+    assert json.loads((again / "config.json").read_text()) == config
+    assert (again / last).read_bytes() == (path / last).read_bytes()
+
+
+def test_train_says_what_may_spoil_it(call, data_root, pack, tmp_path):
+    pack("own", count=40, classes=("mine", "yours", "theirs"))
+    _, _, err = call(*TRAIN[:1], "--data", "own", *TRAIN[3:], "--runs", tmp_path / "runs")
+    assert err.startswith("Fewer than 20 pictures of ")
 
 
 # runs and compare
@@ -282,6 +322,83 @@ def test_a_wrong_argument_is_refused_in_one_line(call, trained, picture, tmp_pat
     assert set(tmp_path.iterdir()) == before
 
 
+# queue
+
+
+@pytest.fixture
+def queued(tmp_path, small, monkeypatch):
+    """A folder with a run at work and two that wait; and how `queue` is called there."""
+
+    def start(run, environment, quick):
+        run.write_status(replace(run.status(), state="running", **this_process()))
+
+    monkeypatch.setattr(local, "start", start)
+    monkeypatch.setattr(local, "detach", lambda command, log: os.getpid())
+    runs = [create_run(small(), tmp_path) for _ in range(3)]
+    for run in runs:
+        Queue(tmp_path).add(run)
+    return tmp_path, runs
+
+
+def test_the_queue_is_listed_and_changed(document, call, queued):
+    root, (working, second, third) = queued
+    assert document("queue", "list", "--runs", root) == {
+        "at_once": 1,
+        "runs": [
+            {"id": run.id, "place": place, "status": state, "epoch": 0.0, "epochs": 3}
+            for run, place, state in ((working, 0, "running"), (second, 1, "queued"), (third, 2, "queued"))
+        ],
+    }
+    changes = [
+        (["move", third.id, 1], f"{third.id}: queued, number 1 in the queue"),
+        (["pause", working.id, second.id], f"{second.id}: paused, number 2 in the queue"),
+        (["resume", second.id], f"{second.id}: queued, number 2 in the queue"),
+        (["at-once", 2], ""),
+        (["stop", third.id], f"{third.id}: running, at work"),
+        (["cancel", second.id], f"{second.id}: stopped"),
+        (["add", second.id], f"{second.id}: queued, number 1 in the queue"),
+        (["cancel", second.id, "--delete"], f"{second.id}: stopped"),
+        (["at-once", "auto"], ""),
+    ]
+    for arguments, said in changes:
+        status, out, err = call("queue", *arguments, "--runs", root)
+        assert (status, out.splitlines()[-1:], err) == (0, [said] if said else [], ""), arguments
+    assert third.stop_requested() == "stopped" and working.stop_requested() == "paused"
+    assert [row["id"] for row in document("queue", "list", "--runs", root)["runs"]] == [working.id, third.id]
+    assert not second.exists()
+    assert "2 in the queue, 1 at once" in call("queue", "list", "--runs", root)[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["add", "nothing"], "there is no run 'nothing'"),
+        (["add", "{0}"], "is at work: it cannot be added"),
+        (["add", "{1}"], "waits in the queue already: it cannot be added"),
+        (["cancel", "{0}"], "is at work: it cannot be cancelled"),
+        (["resume", "{1}", "nothing"], "there is no run 'nothing'"),
+        (["pause", "alexnet-32-relu"], "ships with the project"),
+        (["move", "{0}", "1"], "is at work: it cannot be moved"),
+        (["move", "{1}", "0"], "'place'"),
+        (["at-once", "0"], "0 runs at once: allowed are 1 to 64"),
+        (["at-once", "many"], "at-once many: write a number, or auto"),
+    ],
+)
+def test_what_the_queue_cannot_do_is_refused_in_one_line(call, queued, arguments, said):
+    root, runs = queued
+    before = Queue(root).entries()
+    words = [argument.format(*(run.id for run in runs)) for argument in arguments]
+    status, out, err = call("queue", *words, "--runs", root)
+    assert (status, out, len(err.splitlines())) == (2, "", 1) and said in err
+    assert Queue(root).entries() == before
+
+
+def test_looking_at_a_queue_that_is_not_there_writes_nothing(call, tmp_path):
+    assert call("queue", "list", "--runs", tmp_path / "runs")[0] == 0
+    assert call("queue", "at-once", "0", "--runs", tmp_path / "runs")[0] == 2
+    assert not (tmp_path / "runs").exists()
+
+
 # data
 
 
@@ -290,6 +407,22 @@ def test_data_list_says_what_is_there_and_where(document, call, data_root, packe
     assert (found["name"], found["digest"], found["train"], found["test"]) == ("colours", packed.digest, 120, 45)
     assert Path(found["folder"]) == packed.folder
     assert "colours" in call("data", "list")[1]
+
+
+def test_data_prepare_lists_what_it_could_not_read(call, data_root, tmp_path):
+    for number in range(30):
+        path = tmp_path / "pets" / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+    for number in range(12):
+        (tmp_path / "pets" / "dog" / f"letter {number:02}.jpg").write_text("Dear diary")
+    status, out, err = call("data", "prepare", tmp_path / "pets")
+    lines = err.splitlines()
+    assert status == 0 and "30 training" in out
+    assert len(lines) == 11 and lines[0].endswith("dog/letter 00.jpg")
+    count, _, where = lines[-1].partition(", listed under 'skipped' in ")
+    assert count == "files that could not be read: 12"
+    assert len(json.loads(Path(where).read_text())["skipped"]) == 12
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(call, monkeypatch):
@@ -306,3 +439,60 @@ def test_it_runs_as_a_module(trained):
     command = [sys.executable, "-m", "alexnet_explorer", "runs", "--json", "--runs", trained.root]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
     assert trained.relu.id in [run["id"] for run in json.loads(done.stdout)] and done.stderr == ""
+
+
+# evaluate
+
+
+@pytest.fixture
+def held_out(tmp_path):
+    """Two readable pictures of class red, one of green, one of a class that is not known, one that cannot be read."""
+    for number, place in enumerate(("red/a.png", "red/b.png", "green/c.png", "mauve/d.png")):
+        path = tmp_path / "held out" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    return tmp_path / "held out"
+
+
+def test_evaluate_counts_the_errors_of_what_predict_says(document, call, trained, held_out):
+    (held_out / "mauve/d.png").unlink()
+    (held_out / "mauve").rmdir()
+    pictures = sorted(held_out.glob("*/*.png"))
+    network = ("--model", trained.relu.id, "--runs", trained.root)
+    said = document("predict", *pictures, *network)["images"]
+    wrong = sum(Path(one["path"]).parent.name != one["predictions"][0]["label"] for one in said)
+    found = document("evaluate", held_out, *network)
+    assert found == {"n": 3, "top1_error": wrong / 3, "top5_error": 0.0, "views": 1}
+    assert document("evaluate", held_out, "--ten-crop", *network)["views"] == 10
+    status, out, err = call("evaluate", held_out, *network)
+    assert (status, err) == (0, "") and "pictures 3, classes 2, views of each 1" in out
+    assert f"top-1 error {wrong / 3:6.1%}" in out
+
+
+def test_evaluate_says_what_it_leaves_out(call, trained, held_out):
+    (held_out / "red/letter.jpg").write_text("Dear diary")
+    status, out, err = call("evaluate", held_out, "--model", trained.relu.id, "--runs", trained.root, "--json")
+    assert (status, json.loads(out)["n"]) == (0, 3)
+    lines = err.splitlines()
+    assert len(lines) == 2
+    assert lines[0] == "pictures left out, as the network does not know their classes (mauve): 1"
+    assert "letter.jpg" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{folder}/none"], "there is no such folder"),
+        (["{folder}/held out/mauve"], "knows none of the classes"),
+        (["{folder}/held out", "--classes", "{folder}/none.tsv"], "'none.tsv' cannot be read"),
+        (["{folder}/held out", "--model", "nothing"], "there is no model 'nothing'"),
+        ([], "'folder'"),
+    ],
+)
+def test_evaluate_refuses_in_one_line(call, trained, held_out, tmp_path, arguments, said):
+    model = [] if "--model" in arguments else ["--model", trained.relu.id]
+    shown = [argument.format(folder=tmp_path) for argument in arguments]
+    status, out, err = call("evaluate", *shown, *model, "--runs", trained.root)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1 and said in err

@@ -98,8 +98,10 @@ def test_the_digest_changes_with_every_field_and_not_with_the_order_of_the_augme
         "data.name": "x", "data.digest": "x", "data.augmentation": "flip", "data.rotation": 14, "data.shift": 0.05,
         "data.scaling": "2012", "data.val_fraction": 0.2, "data.split_seed": 1,
         "train.epochs": 11, "train.batch_size": 64, "train.learning_rate": 0.02, "train.momentum": 0.8,
-        "train.weight_decay": 0, "train.schedule": "step", "train.warm_up": 0.1, "train.patience": 4, "train.seed": 1, "train.device": "cpu",
+        "train.weight_decay": 0, "train.schedule": "step", "train.warm_up": 0.1,
+        "train.patience": 4, "train.seed": 1, "train.device": "cpu",
         "train.optimiser": "muon", "train.precision": "fp32", "train.threads": 1, "train.snapshot_layers": "conv1",
+        "train.init": "alexnet-32-relu@0123456789abcdef", "train.freeze": "conv1",
     }  # fmt: skip
     assert set(changed) == set(one.flat())
     digests = {one.with_settings({name: value}).digest() for name, value in changed.items()}

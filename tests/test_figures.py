@@ -80,6 +80,18 @@ def test_predictions_are_bars_in_percent_with_the_best_on_top():
     assert list(figure.layout.yaxis.ticktext) == ["cat", "dog"] and figure.layout.yaxis.autorange == "reversed"
 
 
+MARKED = '<b>x</b> & <a href="y">'
+SHOWN = '&lt;b&gt;x&lt;/b&gt; &amp; &lt;a href="y"&gt;'
+
+
+def test_names_of_users_are_text_and_no_html():
+    bars = prediction_bars([Prediction(MARKED, 0, 0.5)])
+    assert list(bars.layout.yaxis.ticktext) == [SHOWN]
+    assert list(bars.data[0].hovertext) == [f"{SHOWN}: 50.00%"]
+    lines = curves([RunCurve(MARKED, "#0072B2", [0, 1], [1.0, 2.0])], "loss", "epoch", smoothing=0.5)
+    assert [line.name for line in lines.data] == [SHOWN, SHOWN]
+
+
 def test_classes_of_the_same_name_have_a_bar_each():
     figure = prediction_bars([Prediction("crane", 134, 0.6), Prediction("crane", 517, 0.3)])
     assert len(set(figure.data[0].y)) == 2

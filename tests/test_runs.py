@@ -283,6 +283,35 @@ def test_differences_are_the_fields_that_are_not_the_same_everywhere():
     assert differences({"a": one, "b": RunConfig()}) == differences({}) == {}
 
 
+def test_a_run_that_nobody_works_on_is_settled_in_a_state(run, ended):
+    run.write_status(running(pid=ended, step=7, seconds_left=3.0))
+    run.settle("paused", "as asked")
+    status = run.status()
+    assert (status.state, status.message, status.step, status.seconds_left) == ("paused", "as asked", 7, None)
+    assert not status.at_work
+    for write in (lambda: run.settle("stopped"), run.delete):
+        run.write_status(running())
+        with pytest.raises(RunError, match="at work already"):
+            write()
+    assert run.status().state == "running"
+
+
+def test_the_process_is_told_in_which_state_to_end(run):
+    assert run.stop_requested() is None
+    for state in ("paused", "stopped"):
+        run.request_stop(state)
+        assert run.stop_requested() == state
+    run.stop_file.unlink()
+    run.stop_file.touch()  # by hand
+    assert run.stop_requested() == "stopped"
+
+
+def test_a_deleted_run_is_gone_with_all_that_is_in_it(run, root):
+    (run.path / "checkpoints" / "epoch-00001.safetensors").touch()
+    run.delete()
+    assert list(root.iterdir()) == [] and not run.exists()
+
+
 def test_a_status_file_is_replaced_as_a_whole(run):
     """A reader that comes at any moment sees a whole status."""
     process = python(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..config import RunConfig
+from ..config import DataConfig, RunConfig
 from .augment import Draws, draw, generator, rotate_and_shift, soften, window
 from .packed import SPLITS, DataError, PackedSet, Split
 from .preprocess import Preprocessing, canvas_for
@@ -55,6 +55,24 @@ def preprocessing_for(packed: PackedSet, config: RunConfig) -> Preprocessing:
     return Preprocessing(canvas, size, mean, std)
 
 
+def split_indices(packed: PackedSet, config: DataConfig) -> dict[Part, Tensor]:
+    """The places of the images of each part in their split of the packed set.
+
+    The validation images are drawn from the training images by `split_seed` and `val_fraction`.
+    Raises DataError where none is left to train on.
+    """
+    order = torch.randperm(packed.count("train"), generator=generator(config.split_seed, 0))
+    held_out = max(1, round(len(order) * config.val_fraction))
+    if held_out == len(order):
+        raise DataError(f"The data set {packed.name!r} has a single training image, and one is kept for validation: "
+                        "add pictures.")  # fmt: skip
+    return {
+        "train": order[held_out:].sort().values,
+        "val": order[:held_out].sort().values,
+        "test": torch.arange(packed.count("test")),
+    }
+
+
 class TrainingData:
     """The training, validation and test images of one run.
 
@@ -66,16 +84,7 @@ class TrainingData:
     def __init__(self, packed: PackedSet, config: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
         self.packed, self.config, self.device, self.dtype = packed, config, device, dtype
         self.preprocessing = preprocessing_for(packed, config)
-        order = torch.randperm(packed.count("train"), generator=generator(config.data.split_seed, 0))
-        held_out = max(1, round(len(order) * config.data.val_fraction))
-        if held_out == len(order):
-            raise DataError(f"The data set {packed.name!r} has a single training image, and one is kept for "
-                            "validation: add pictures.")  # fmt: skip
-        self.indices: dict[Part, Tensor] = {
-            "train": order[held_out:].sort().values,
-            "val": order[:held_out].sort().values,
-            "test": torch.arange(packed.count("test")),
-        }
+        self.indices = split_indices(packed, config.data)
         self._images = {split: self._open(split) for split in SPLITS if packed.count(split)}
         self._labels = {split: torch.tensor(packed.labels(split)).to(device) for split in self._images}
 

@@ -2,7 +2,8 @@
 
 A packed set is a folder with `train-images.npy` (N, S, S, 3) uint8, `train-labels.npy` (N,) int64, the same
 two files for `test`, `mean-image.npy` (S, S, 3) float32, and `set.json`: names, sizes, statistics. It is
-written in a hidden folder beside and renamed at the end, so that a set is there as a whole or not at all.
+written in a hidden folder beside and renamed at the end, so that a set is there as a whole or not at all. The hidden
+folder of a writer that can be resumed outlives it: `progress.npz` there says how far it came.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+
+from ..files import write_atomic
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")
@@ -30,6 +35,11 @@ FORMAT = 1
 NAME_LENGTH = 120
 _PIXELS_AT_ONCE = 1 << 20  # statistics are taken in float64: 24 MB at a time
 _ABANDONED_AFTER = 24 * 3600.0  # seconds; the part of a writer that crashed
+_FORGOTTEN_AFTER = 14 * 24 * 3600.0  # seconds; one that could be resumed
+_PROGRESS = "progress.npz"
+_Kind = Literal["images", "labels"]
+_KINDS: tuple[_Kind, _Kind] = ("images", "labels")
+_BYTES_AT_ONCE = 1 << 24
 
 
 class DataError(ValueError):
@@ -51,6 +61,7 @@ class PackedSet:
     std: NDArray[np.float64]  # (3,), grey levels
     colour_covariance: NDArray[np.float64]  # (3, 3), of RGB pixels in 0–1 [4.1]
     skipped: tuple[str, ...]  # files that could not be read
+    folders: tuple[str, ...] = ()  # what the folders of the classes were called, if they came from folders
 
     def images(self, split: Split) -> NDArray[np.uint8]:
         """(N, S, S, 3), mapped read-only from disk."""
@@ -101,6 +112,7 @@ def open_set(folder: Path | str) -> PackedSet:
             std=np.array(record["std"]),
             colour_covariance=np.array(record["colour_covariance"]),
             skipped=tuple(record["skipped"]),
+            folders=tuple(record.get("folders", ())),
         )
         shapes: dict[str, tuple[int, ...]] = {"mean-image": (packed.size, packed.size, 3)}
         for split, count in packed.counts.items():
@@ -118,7 +130,7 @@ def open_set(folder: Path | str) -> PackedSet:
 def list_sets() -> list[PackedSet]:
     """The packed sets of this machine, by name; damaged ones and those of other versions are left out."""
     sets = []
-    for record in _packed_root().glob("[!.]*/set.json"):
+    for record in packed_root().glob("[!.]*/set.json"):
         try:
             sets.append(open_set(record.parent))
         except DataError:
@@ -146,29 +158,39 @@ def find_set(name: str, digest: str = "") -> PackedSet:
 class PackedWriter:
     """Writes a packed set: `add` images of both splits in any order, then `finish`.
 
-    A context manager; what was not finished is removed.
+    A context manager; what was not finished is removed. With `resume`, what `keep` has noted stays where the work is
+    broken off, but for a DataError, and the next writer of the same name, classes and `fingerprint` goes on from
+    there: at the file number `position` of its source. One process at a time may do so.
     """
 
-    def __init__(self, name: str, classes: Sequence[str], size: int, fingerprint: str = "") -> None:
+    def __init__(
+        self, name: str, classes: Sequence[str], size: int, fingerprint: str = "", *, resume: bool = False
+    ) -> None:
         self.name = clean_name(name)
         self.classes = tuple(classes)
         self.size = size
         self.fingerprint = fingerprint
+        self.folders: tuple[str, ...] = ()
         self.skipped: list[str] = []
+        self.position = 0
         self._labels: dict[Split, list[NDArray[np.int64]]] = {split: [] for split in SPLITS}
         self._hashes = {split: hashlib.sha256() for split in SPLITS}
         self._sum = np.zeros((size, size, 3), np.int64)
         self._products = np.zeros((3, 3))
-        root = _packed_root()
+        self._about = json.dumps([self.name, self.classes, size, fingerprint])
+        root = packed_root()
         root.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(root)
-        self._part = root / f".{_slug(self.name)}-{secrets.token_hex(4)}.part"
-        self._part.mkdir()
-        self._files: dict[Split, IO[bytes]] = {
-            split: (self._part / f"{split}-images.npy").open("w+b") for split in SPLITS
+        key = hashlib.sha256(self._about.encode()).hexdigest()[:16] if resume else secrets.token_hex(4)
+        self._part = root / f".{_slug(self.name)}-{key}.part"
+        self._part.mkdir(exist_ok=resume)
+        paths = {(split, kind): self._part / f"{split}-{kind}.npy" for split in SPLITS for kind in _KINDS}
+        self._files: dict[tuple[Split, _Kind], IO[bytes]] = {
+            key: path.open("r+b" if path.exists() else "w+b") for key, path in paths.items()
         }
-        for split in SPLITS:
-            self._write_header(split, 0)
+        if not self._go_on():
+            for split in SPLITS:
+                self._write_headers(split, 0)
 
     def __enter__(self) -> Self:
         return self
@@ -178,7 +200,8 @@ class PackedWriter:
     ) -> None:
         for file in self._files.values():
             file.close()
-        shutil.rmtree(self._part, ignore_errors=True)
+        if not self.position or isinstance(error, DataError) or error is None:
+            shutil.rmtree(self._part, ignore_errors=True)
 
     def count(self, split: Split) -> int:
         """The number of images added so far."""
@@ -190,7 +213,8 @@ class PackedWriter:
         numbers = np.asarray(labels, np.int64)
         if images.dtype != np.uint8 or images.shape != (len(numbers), self.size, self.size, 3):
             raise ValueError(f"images are {images.dtype} {images.shape} for {len(numbers)} labels of size {self.size}")
-        self._files[split].write(images.data)
+        self._files[split, "images"].write(images.data)
+        self._files[split, "labels"].write(numbers.astype("<i8").tobytes())
         self._hashes[split].update(images.data)
         self._labels[split].append(numbers)
         if split == "train":
@@ -201,6 +225,55 @@ class PackedWriter:
                 pixels = chunk.reshape(-1, 3).astype(np.float64)
                 self._products += pixels.T @ pixels
 
+    def labels(self, split: Split) -> NDArray[np.int64]:
+        """Those of the images added so far: (n,)."""
+        return np.concatenate([np.empty(0, np.int64), *self._labels[split]])
+
+    def keep(self, position: int) -> None:
+        """Note that all files of the source before number `position` are dealt with: they are not read again."""
+        for file in self._files.values():
+            _flush(file)  # on the disk before the note that counts on them
+        note = BytesIO()
+        np.savez(
+            note, about=self._about, skipped=json.dumps(self.skipped), position=position, sum=self._sum,
+            products=self._products, counts=[self.count(split) for split in SPLITS],
+        )  # fmt: skip
+        write_atomic(self._part / _PROGRESS, note.getvalue())
+        self.position = position
+
+    def _go_on(self) -> bool:
+        """Take up what another writer kept, if there is anything, and it is whole."""
+        try:
+            with np.load(self._part / _PROGRESS) as note:
+                if str(note["about"]) != self._about:
+                    return False
+                for split, count in zip(SPLITS, note["counts"].tolist(), strict=True):
+                    self._take_up(split, count)
+                self._sum, self._products = note["sum"], note["products"]
+                self.skipped = json.loads(str(note["skipped"]))
+                self.position = int(note["position"])
+        except (OSError, EOFError, LookupError, ValueError, BadZipFile):
+            self._labels = {split: [] for split in SPLITS}
+            self._hashes = {split: hashlib.sha256() for split in SPLITS}
+            return False
+        return True
+
+    def _take_up(self, split: Split, count: int) -> None:
+        """Read again what is there, for its digest; what was written after the last note is cut off."""
+        self._write_headers(split, count)
+        images, labels = self._files[split, "images"], self._files[split, "labels"]
+        start, left = images.tell(), count * self.size**2 * 3
+        while left:
+            chunk = images.read(min(left, _BYTES_AT_ONCE))
+            if not chunk:
+                raise EOFError
+            self._hashes[split].update(chunk)
+            left -= len(chunk)
+        images.truncate(start + count * self.size**2 * 3)
+        begin = labels.tell()
+        self._labels[split] = [np.frombuffer(labels.read(count * 8), "<i8", count).astype(np.int64)]
+        labels.truncate(begin + count * 8)
+
     def finish(self) -> PackedSet:
         """Make the set visible; where the same images lie under this name already, that set is returned.
 
@@ -208,7 +281,7 @@ class PackedWriter:
         """
         if not self.count("train"):
             raise DataError(f"The data set {self.name!r} has no training images.")
-        labels = {split: np.concatenate([np.empty(0, np.int64), *self._labels[split]]) for split in SPLITS}
+        labels = {split: self.labels(split) for split in SPLITS}
         counts = {split: len(labels[split]) for split in SPLITS}
         described = json.dumps([self.classes, self.size, [counts[split] for split in SPLITS]])
         digest = hashlib.sha256(
@@ -216,7 +289,7 @@ class PackedWriter:
             + described.encode()
         ).hexdigest()[:16]
 
-        target = _packed_root() / f"{_slug(self.name)}-{digest[:8]}"
+        target = packed_root() / f"{_slug(self.name)}-{digest[:8]}"
         pixels = counts["train"] * self.size**2
         mean = self._sum.sum(axis=(0, 1)) / pixels
         covariance = self._products / pixels - np.outer(mean, mean)
@@ -232,14 +305,12 @@ class PackedWriter:
             "std": np.sqrt(np.diag(covariance).clip(min=0)).tolist(),
             "colour_covariance": (covariance / 255**2).tolist(),
             "skipped": self.skipped,
-        }
+        } | ({"folders": self.folders} if self.folders else {})
         for split in SPLITS:
-            self._write_header(split, counts[split])
-            _flush(self._files[split])
-            self._files[split].close()
-            with (self._part / f"{split}-labels.npy").open("wb") as file:
-                np.save(file, labels[split])
-                _flush(file)
+            self._write_headers(split, counts[split])
+        for written in self._files.values():
+            _flush(written)
+            written.close()
         with (self._part / "mean-image.npy").open("wb") as file:
             np.save(file, (self._sum / counts["train"]).astype(np.float32))
             _flush(file)
@@ -247,6 +318,7 @@ class PackedWriter:
             file.write(json.dumps(record, indent=1, ensure_ascii=False).encode())
             _flush(file)
 
+        (self._part / _PROGRESS).unlink(missing_ok=True)
         _flush_folder(self._part)
 
         with FileLock(target.parent / ".lock"):
@@ -260,14 +332,19 @@ class PackedWriter:
             _flush_folder(target.parent)
         return open_set(target)
 
-    def _write_header(self, split: Split, count: int) -> None:
-        """NumPy leaves room in the header for the first axis to grow, so it can be written again at the end."""
-        file = self._files[split]
-        end = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        shape = (count, self.size, self.size, 3)
-        np.lib.format.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": "|u1"})
-        file.seek(max(end, file.tell()))
+    def _write_headers(self, split: Split, count: int) -> None:
+        """Say how many there are; each file then stands at its first value.
+
+        NumPy leaves room in a header for the first axis to grow, so that it can be written again at the end.
+        """
+        shapes: dict[_Kind, tuple[str, tuple[int, ...]]] = {
+            "images": ("|u1", (count, self.size, self.size, 3)),
+            "labels": ("<i8", (count,)),
+        }
+        for kind, (descr, shape) in shapes.items():
+            file = self._files[split, kind]
+            file.seek(0)
+            np.lib.format.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": descr})
 
 
 def clean_name(name: str) -> str:
@@ -278,7 +355,8 @@ def clean_name(name: str) -> str:
     return name
 
 
-def _packed_root() -> Path:
+def packed_root() -> Path:
+    """The folder of the packed sets of this machine; what begins with a dot there is at work."""
     return data_root() / "packed"
 
 
@@ -295,7 +373,8 @@ def _holds(folder: Path, digest: str) -> bool:
 
 def _remove_abandoned(root: Path) -> None:
     for part in root.glob(".*.part"):
-        if time.time() - part.stat().st_mtime > _ABANDONED_AFTER:
+        limit = _FORGOTTEN_AFTER if (part / _PROGRESS).exists() else _ABANDONED_AFTER
+        if time.time() - part.stat().st_mtime > limit:
             shutil.rmtree(part, ignore_errors=True)
 
 

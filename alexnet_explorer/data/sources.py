@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import shutil
 import statistics
-import struct
 import threading
 import time
-import zipfile
-import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet_explorer.data.images import MAX_BYTES, ImageError, picture_size, read_square
+from alexnet_explorer.data.images import ImageError, picture_size, read_square
 from alexnet_explorer.data.packed import (
     FORMAT,
     DataError,
@@ -37,6 +32,17 @@ from alexnet_explorer.data.packed import (
     data_root,
     find_set,
     list_sets,
+    packed_root,
+)
+from alexnet_explorer.data.tree import (
+    LARGEST_SIDE,
+    Tree,
+    distinct_labels,
+    find_base,
+    folder_tree,
+    open_zip,
+    printable,
+    readable_names,
 )
 
 Progress = Callable[[float, str], None]
@@ -48,18 +54,11 @@ SOURCES: dict[str, str] = {
 }
 _MEGABYTES = {"cifar10": 170.5, "imagenette": 99.0}
 
-LARGEST_SIDE = 256
 SMALLEST_SIDE = 8  # of the inputs that a network may have
-# The last three cannot be read; such a file is reported, where a text beside the pictures is passed over.
-PICTURE_ENDINGS = frozenset(
-    (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
-)
-CLASS_NAMES = "classes.tsv"  # folder name, tab, readable names parted by commas
-MAX_MEMBERS = 2_000_000  # of a zip file
-MAX_UNPACKED = 32 * 1024**3  # bytes of all its pictures
 STALLED_AFTER = 30.0  # seconds without a byte of a download
 _DIGITS_FILE = "sklearn/datasets/data/digits.csv.gz"
-_FILES_AT_ONCE = 256
+_FILES_AT_ONCE = 256  # as many are read again, at most, where the work was broken off
+_MOST_READERS = 4  # threads; decoding leaves Python's lock to others
 _SAMPLE = 500  # pictures whose headers decide the size
 
 
@@ -93,9 +92,9 @@ def _prepare(source: str | Path, name: str | None, progress: Progress) -> Packed
     except (OSError, RuntimeError):  # a text that cannot be a path
         is_folder = is_file = False
     if is_folder:
-        return _prepare_tree(_folder_tree(path), _label(path.resolve().name, "folder"), name, progress)
+        return _prepare_tree(folder_tree(path), _label(path.resolve().name, "folder"), name, progress)
     if is_file:
-        with _open_zip(path) as tree:
+        with open_zip(path) as tree:
             return _prepare_tree(tree, _label(path.stem, "zip"), name, progress)
     if any(packed.name == source for packed in list_sets()):
         return find_set(str(source))
@@ -186,7 +185,7 @@ def _pack_imagenette(folder: Path, name: str, fingerprint: str, progress: Progre
     dataset = _fetch("imagenette", folder, lambda: Imagenette(folder, size="160px", download=True), progress)
     names = {wnid: synonyms[0] for wnid, synonyms in zip(dataset.wnids, dataset.classes, strict=True)}
     return _pack_tree(
-        _folder_tree(folder), name, fingerprint, lambda share, text: progress(0.8 + share / 5, text), names
+        folder_tree(folder), name, fingerprint, lambda share, text: progress(0.8 + share / 5, text), names
     )
 
 
@@ -254,181 +253,109 @@ def _empty(folder: Path) -> None:
 # Folders and zip files of class folders
 
 
-@dataclass
-class _Tree:
-    """The pictures of a folder or a zip file, by their paths in it, parted by slashes."""
-
-    name: str
-    files: dict[str, str]  # path → size and date, or size and checksum: what differs when the picture does
-    folders: set[str]
-    skipped: list[str]
-    read: Callable[[str], bytes]  # raises ImageError
-
-    def inside(self, base: str) -> list[str]:
-        """The names of the folders directly in `base`, which is "" or ends with a slash; sorted."""
-        found = (path[len(base) :] for path in self.folders if path.startswith(base))
-        return sorted(name for name in found if "/" not in name)
-
-    def pictures(self, base: str) -> list[str]:
-        """The paths of the pictures in `base`, at any depth; sorted."""
-        return sorted(path for path in self.files if path.startswith(base) and not path.endswith(CLASS_NAMES))
-
-    def classes(self, base: str) -> dict[str, list[str]]:
-        """The folders directly in `base`, and the pictures in each; sorted."""
-        classes: dict[str, list[str]] = {name: [] for name in self.inside(base)}
-        for path in self.pictures(base):
-            name, slash, _ = path[len(base) :].partition("/")
-            if slash:
-                classes[name].append(path)
-        return classes
-
-    def fingerprint(self) -> str:
-        """Changes with any file, its size or date; says nothing of where the tree lies."""
-        lines = [f"{FORMAT} {LARGEST_SIDE}", *sorted(f"{path}\n{stamp}" for path, stamp in self.files.items())]
-        lines += sorted(self.folders)
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in ("", "__MACOSX")
-
-
-def _wanted(name: str) -> bool:
-    return name == CLASS_NAMES or PurePosixPath(name).suffix.lower() in PICTURE_ENDINGS
-
-
-def _folder_tree(root: Path) -> _Tree:
-    """Links are not followed: they may lead anywhere, and in circles."""
-
-    def read(path: str) -> bytes:
-        try:
-            with (root / path).open("rb") as file:
-                return file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise ImageError(f"{path} cannot be read ({error.strerror}): check who may read it.") from None
-
-    tree = _Tree(root.name, {}, set(), [], read)
-    bases = [""]
-    while bases:
-        base = bases.pop()
-        try:
-            with os.scandir(root / base) as entries:
-                for entry in entries:
-                    path = base + entry.name
-                    if _hidden(entry.name):
-                        continue
-                    if entry.is_symlink():
-                        tree.skipped.append(f"{path} (a link)")
-                    elif entry.is_dir():
-                        tree.folders.add(path)
-                        bases.append(path + "/")
-                    elif entry.is_file() and _wanted(entry.name):
-                        about = entry.stat()
-                        tree.files[path] = f"{about.st_size} {about.st_mtime_ns}"
-        except OSError as error:
-            raise DataError(f"The folder {base or root.name!r} cannot be read ({error.strerror}): "
-                            "check who may read it.") from None  # fmt: skip
-    return tree
+def _prepare_tree(tree: Tree, label: str, name: str | None, progress: Progress) -> PackedSet:
+    fingerprint = tree.fingerprint()
+    if found := _find(fingerprint, name):
+        return found
+    with _alone(fingerprint, progress):
+        return _find(fingerprint, name) or _pack_tree(tree, name or label, fingerprint, progress)
 
 
 @contextmanager
-def _open_zip(path: Path) -> Iterator[_Tree]:
-    """Members are read into memory, by name and within limits; nothing is unpacked onto the disk."""
-    unreadable = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)
+def _alone(fingerprint: str, progress: Progress) -> Iterator[None]:
+    """Wait for any other process that packs the same pictures."""
+    root = packed_root()
+    root.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / f".{fingerprint}.lock")
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            progress(0, "waiting for another process, which packs the same pictures")
     try:
-        archive = zipfile.ZipFile(path)
-    except unreadable:
-        raise DataError(f"{path.name!r} is not a zip file, or is damaged: pack the folder again.") from None
-    with archive:
-        members: dict[str, zipfile.ZipInfo] = {}
-
-        def read(name: str) -> bytes:
-            member = members[name]
-            # Python's bz2 and lzma readers cannot be kept from unpacking without limit.
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.file_size > MAX_BYTES:
-                raise ImageError(f"{name} is too large, or compressed in an unusual way: pack the folder again.")
-            try:
-                with archive.open(member) as file:
-                    return file.read(MAX_BYTES + 1)
-            except unreadable:
-                raise ImageError(f"{name} is damaged in the zip file: pack the folder again.") from None
-
-        tree = _Tree(path.stem, {}, set(), [], read)
-        if len(archive.infolist()) > MAX_MEMBERS:
-            raise DataError(f"{path.name!r} holds more than {MAX_MEMBERS:,} files: unpack it, and use the folder.")
-        for member in archive.infolist():
-            name = member.filename.replace("\\", "/")
-            parts = name.rstrip("/").split("/")
-            if any(_hidden(part) for part in parts):
-                continue
-            folders = parts if member.is_dir() else parts[:-1]
-            tree.folders.update("/".join(folders[:depth]) for depth in range(1, len(folders) + 1))
-            if not member.is_dir() and _wanted(parts[-1]):
-                if member.flag_bits & 1:
-                    raise DataError(f"{path.name!r} is protected by a password: pack the folder again without one.")
-                members[name] = member
-                tree.files[name] = f"{member.file_size} {member.CRC}"
-        if sum(member.file_size for member in members.values()) > MAX_UNPACKED:
-            raise DataError(f"{path.name!r} holds more than {MAX_UNPACKED >> 30} GB: unpack it, and use the folder.")
-        yield tree
-
-
-def _prepare_tree(tree: _Tree, label: str, name: str | None, progress: Progress) -> PackedSet:
-    fingerprint = tree.fingerprint()
-    return _find(fingerprint, name) or _pack_tree(tree, name or label, fingerprint, progress)
+        yield
+    finally:
+        lock.release()
 
 
 def _pack_tree(
-    tree: _Tree, name: str, fingerprint: str, progress: Progress, labels: Mapping[str, str] | None = None
+    tree: Tree, name: str, fingerprint: str, progress: Progress, labels: Mapping[str, str] | None = None
 ) -> PackedSet:
-    base = _base(tree)
+    base = find_base(tree)
     splits = _splits(tree, base)
     folders = list(splits["train"])
-    labels = labels or _readable_names(tree, base)
+    labels = labels or readable_names(tree, base)
     total = sum(len(paths) for classes in splits.values() for paths in classes.values())
     size = _side(tree, [path for paths in splits["train"].values() for path in paths])
-    done = bad = 0
-    with PackedWriter(name, _distinct(folders, labels), size, fingerprint) as writer:
-        writer.skipped += map(_printable, tree.skipped)
+
+    def read(path: str) -> NDArray[np.uint8] | ImageError:
+        try:
+            return np.asarray(read_square(tree.read(path), path, size))
+        except ImageError as error:
+            return error
+
+    with (
+        PackedWriter(name, distinct_labels(folders, labels), size, fingerprint, resume=True) as writer,
+        ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_READERS)) as readers,
+    ):
+        writer.folders = tuple(map(printable, folders)) if writer.classes != tuple(map(printable, folders)) else ()
+        if not writer.position:
+            writer.skipped += map(printable, tree.skipped)
+        pace = _Pace(total, writer.position)
+        before = 0  # pictures of earlier splits
         for split, classes in splits.items():
-            for number, folder in enumerate(folders):
-                paths = classes[folder]
-                kept = 0
-                for start in range(0, len(paths), _FILES_AT_ONCE):
-                    progress(done / total, f"packing {name}: {done:,} of {total:,} pictures")
-                    images = []
-                    for path in paths[start : start + _FILES_AT_ONCE]:
-                        done += 1
-                        try:
-                            images.append(np.asarray(read_square(tree.read(path), path, size)))
-                        except ImageError as error:
-                            bad += 1
-                            writer.skipped.append(_printable(path))
-                            if bad > total / 2:
-                                raise DataError(f"More than half of the pictures in {name!r} cannot be read; "
-                                                f"one of them: {error}") from None  # fmt: skip
-                    kept += len(images)
-                    if images:
-                        writer.add(split, np.stack(images), [number] * len(images))
-                if not kept:
-                    raise DataError(f"None of the pictures of class {_printable(folder)!r} ({split}) can be read: "
-                                    "save them again as JPEG or PNG, or take the folder away.")  # fmt: skip
+            paths = [path for folder in folders for path in classes[folder]]
+            numbers = np.repeat(np.arange(len(folders)), [len(classes[folder]) for folder in folders])
+            counts = np.bincount(writer.labels(split), minlength=len(folders))
+            for start in range(min(max(0, writer.position - before), len(paths)), len(paths), _FILES_AT_ONCE):
+                progress((before + start) / total, f"packing {name}: {pace.said(before + start)}")
+                chunk = slice(start, start + _FILES_AT_ONCE)
+                images: list[NDArray[np.uint8]] = []
+                known: list[int] = []
+                for path, number, found in zip(
+                    paths[chunk], numbers[chunk], readers.map(read, paths[chunk]), strict=True
+                ):
+                    if isinstance(found, ImageError):
+                        writer.skipped.append(printable(path))
+                        if len(writer.skipped) - len(tree.skipped) > total / 2:
+                            raise DataError(f"More than half of the pictures in {name!r} cannot be read; "
+                                            f"one of them: {found}")  # fmt: skip
+                        continue
+                    images.append(found)
+                    known.append(number)
+                if images:
+                    writer.add(split, np.stack(images), known)
+                writer.keep(before + min(chunk.stop, len(paths)))
+                counts += np.bincount(np.array(known, np.int64), minlength=len(folders))
+                seen = numbers[chunk.stop] if chunk.stop < len(paths) else len(folders)
+                if not counts[:seen].all():
+                    raise DataError(f"None of the pictures of class {printable(folders[counts.argmin()])!r} ({split}) "
+                                    "can be read: save them again as JPEG or PNG, or take the folder away."
+                                    )  # fmt: skip
+            before += len(paths)
         progress(1, f"packed {name}")
         return writer.finish()
 
 
-def _base(tree: _Tree) -> str:
-    """Where the class folders, or train and test, lie: below any folders that hold a single folder and no picture."""
-    base = ""
-    while len(inside := tree.inside(base)) == 1:
-        deeper = f"{base}{inside[0]}/"
-        if not tree.inside(deeper) or any("/" not in path[len(deeper) :] for path in tree.pictures(deeper)):
-            break
-        base = deeper
-    return base
+class _Pace:
+    """How fast a work on `total` pictures goes, of which `first` were done before."""
+
+    def __init__(self, total: int, first: int) -> None:
+        self.total, self.first, self.started = total, first, time.monotonic()
+
+    def said(self, done: int) -> str:
+        """How many are done, how many a second, and how long the rest will take."""
+        words = f"{done:,} of {self.total:,} pictures"
+        seconds = time.monotonic() - self.started
+        if done == self.first or seconds < 1:
+            return words
+        rate = (done - self.first) / seconds
+        left = (self.total - done) / rate
+        shown = f"{left:.0f} s" if left < 60 else f"{left / 60:.0f} min" if left < 3600 else f"{left / 3600:.1f} h"
+        return f"{words}, {rate:,.0f} a second, {shown} left"
 
 
-def _splits(tree: _Tree, base: str) -> dict[Split, dict[str, list[str]]]:
+def _splits(tree: Tree, base: str) -> dict[Split, dict[str, list[str]]]:
     """The pictures of each class folder of each split. Raises DataError where they do not make a data set."""
     inside = {folder.lower(): folder for folder in tree.inside(base)}
     held_out = [inside[split] for split in ("test", "val") if split in inside]
@@ -465,7 +392,7 @@ def _splits(tree: _Tree, base: str) -> dict[Split, dict[str, list[str]]]:
     return splits
 
 
-def _side(tree: _Tree, paths: list[str]) -> int:
+def _side(tree: Tree, paths: list[str]) -> int:
     """The side of the packed images: the median short side of a sample, within limits.
 
     Where all pictures are squares of one size up to `LARGEST_SIDE` they so keep it.
@@ -477,32 +404,6 @@ def _side(tree: _Tree, paths: list[str]) -> int:
     return max(SMALLEST_SIDE, min(LARGEST_SIDE, int(statistics.median(shorts or [LARGEST_SIDE]))))
 
 
-def _readable_names(tree: _Tree, base: str) -> dict[str, str]:
-    """From classes.tsv beside the class folders or at the top, if it is there: folder name → first readable name."""
-    for path in (base + CLASS_NAMES, CLASS_NAMES):
-        if path in tree.files:
-            try:
-                lines = tree.read(path).decode("utf-8-sig", "replace").splitlines()
-            except ImageError as error:
-                raise DataError(str(error)) from None
-            rows = (line.partition("\t") for line in lines)
-            return {folder.strip(): names.split(",")[0].strip() for folder, _, names in rows}
-    return {}
-
-
-def _distinct(folders: list[str], names: Mapping[str, str]) -> list[str]:
-    """A label for each folder; two that would read the same (ImageNet has two kinds of 'crane') say their folder."""
-    labels = [_printable(names.get(folder) or folder) for folder in folders]
-    counts = Counter(labels)
-    return [label if counts[label] == 1 else f"{label} ({_printable(folder)})"
-            for label, folder in zip(labels, folders, strict=True)]  # fmt: skip
-
-
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(repr(_printable(name)) for name in names[:3])
+    shown = ", ".join(repr(printable(name)) for name in names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
-
-
-def _printable(name: str) -> str:
-    """File names may hold bytes that are no text."""
-    return "".join(c if c.isprintable() else "?" for c in name)

@@ -2,49 +2,64 @@
 
 from __future__ import annotations
 
-import socket
+import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 
 import psutil
 
-from ..runs import LIVE, Run, RunError
+from ..runs import Run, RunError
 
 PROJECT = Path(__file__).resolve().parents[2]  # where `python -m alexnet_explorer` finds the package
 NICENESS = 10  # training gives way to the page
-QUICK_SECONDS = 10.0  # but not at first
+QUICK_SECONDS = 10.0  # but not at first, where a visitor waits for the first curves
 
 
-def start(run: Run) -> None:
-    """Train `run` in a new process, from its checkpoint where it has one. Raises RunError where it is at work."""
-    if run.in_gallery:
-        raise RunError(f"run {run.id} ships with the project and is not trained again")
-    status = run.status()
-    if status.state in LIVE and status.pid:
-        raise RunError(f"run {run.id} is at work already")
-    run.stop_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "alexnet_explorer", "train", "--resume", run.id]
+def start(run: Run, environment: Mapping[str, str] | None = None, quick: bool = False) -> None:
+    """Train `run` in a new process, from its checkpoint where it has one.
+
+    `environment` is added to this process's own. A `quick` start gives way to the page after a few seconds only.
+    Raises RunError where the run is at work, done, or cannot be written.
+    """
+    command = ["alexnet_explorer", "train", "--resume", run.id]
     command += ["--runs", str(run.path.parent.resolve())]  # the process works in another folder
-    with (run.path / "log.txt").open("ab") as log:
-        process = subprocess.Popen(
-            command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    child = psutil.Process(process.pid)
-    # At first as quick as the page itself, so that its first curves are soon there.
+    # The lease keeps others from starting it too; the new process takes it once it has loaded PyTorch.
+    with run.held(seconds=0):
+        status = run.status()
+        if status.state == "done":
+            raise RunError(f"run {run.id} is done already")
+        try:
+            run.stop_file.unlink(missing_ok=True)
+            child = psutil.Process(detach(command, run.path / "log.txt", {**os.environ, **(environment or {})}))
+            # Until the process speaks for itself.
+            starting = replace(status, state="queued", message="", host=gethostname(), pid=child.pid,
+                               pid_started=child.create_time(), heartbeat=time.time())  # fmt: skip
+            run.write_status(starting)
+        except OSError as error:
+            raise RunError(f"run {run.id} cannot be started: {error.strerror}") from error
+    if not quick:
+        _give_way(child)
+        return
     give_way = threading.Timer(QUICK_SECONDS, _give_way, [child])
     give_way.daemon = True
     give_way.start()
-    # Until the process has loaded PyTorch and speaks for itself.
-    starting = replace(
-        status, state="queued", message="", host=socket.gethostname(), pid=process.pid, pid_started=child.create_time(),
-        heartbeat=time.time(),
-    )  # fmt: skip
-    run.write_status(starting)
+
+
+def detach(command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
+    """Run `python -m …` in a session of its own, which outlives this process. Returns its process id."""
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=file,
+            stderr=file, start_new_session=True,
+        )  # fmt: skip
+    return process.pid
 
 
 def _give_way(process: psutil.Process) -> None:

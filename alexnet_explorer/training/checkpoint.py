@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors
-import safetensors.torch
 
-from ..files import write_atomic
 from ..model import AlexNet
+from ..weights_file import write_tensors
 from .optimiser import MomentumSGD
 
 
@@ -40,8 +39,8 @@ def save_state(path: Path, model: AlexNet, optimiser: MomentumSGD, progress: Pro
     tensors = {f"model.{name}": parameter.detach() for name, parameter in model.named_parameters()}
     names = [name for name, _ in model.named_parameters()]
     tensors |= {f"velocity.{name}": value for name, value in zip(names, optimiser.velocity, strict=True)}
-    contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, safetensors.torch.save(contiguous, {"progress": json.dumps(asdict(progress))}))
+    arrays = {name: tensor.cpu().contiguous().numpy() for name, tensor in tensors.items()}
+    write_tensors(path, arrays, {"progress": json.dumps(asdict(progress))})
 
 
 def load_state(path: Path, model: AlexNet, optimiser: MomentumSGD) -> Progress:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
+import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -16,6 +19,9 @@ from ..config import ConfigError, RunConfig
 from ..model import AlexNet
 
 PROBE_IMAGES = 8
+
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def _versions() -> dict[str, str]:
@@ -40,6 +46,7 @@ class Engine:
     def set_up(self) -> None:
         """Make this process compute so."""
         torch.set_num_threads(self.threads)
+        _keep_freed_memory()
         if self.precision == "fp32" and self.device == "cuda":
             # What is used here repeats on a CPU as it is, and the switch takes seconds to import.
             torch.use_deterministic_algorithms(True, warn_only=True)
@@ -67,7 +74,7 @@ def choose_device(config: RunConfig) -> str:
 def choose_engine(config: RunConfig) -> Engine:
     """Settle everything that is `auto`. Raises DeviceError."""
     device = choose_device(config)
-    torch.set_num_threads(config.train.threads or max(1, torch.get_num_threads() - 1))
+    torch.set_num_threads(config.train.threads or torch.get_num_threads())
     precision = config.train.precision
     if precision == "auto":
         precision = "bf16" if bf16_pays(config, device) else "fp32"
@@ -94,6 +101,15 @@ def bf16_pays(config: RunConfig, device: str) -> bool:
             times.append(time.perf_counter() - start)
         seconds[enabled] = min(times[1:])
     return seconds[True] < seconds[False]
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what is freed: each step wants the same large blocks again, which would be zeroed page by page."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            mallopt = ctypes.CDLL("libc.so.6").mallopt
+            mallopt(_M_MMAP_MAX, 0)
+            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _processor() -> str:

@@ -20,7 +20,7 @@ from ..runs import Run, new_run
 from ..weights import LoadedModel, parameter_shapes, parse_weights
 from ..weights_file import WeightsError, digest_of, read_bytes
 
-STEPS = 300  # of a training on few pictures: a network that has seen others needs no more
+STEPS = 200  # of a training on few pictures: more learn them by heart
 FEW = 1000  # pictures, of which a fifth is kept for validation
 
 
@@ -39,7 +39,7 @@ def finetune_config(source: LoadedModel, packed: PackedSet) -> RunConfig:
             scaling=source.config.data.scaling,
         ),
         train=TrainConfig(
-            epochs=min(max(5, math.ceil(STEPS / steps)), 60), batch_size=batch_size, learning_rate=0.01,
+            epochs=min(max(5, math.ceil(STEPS / steps)), 60), batch_size=batch_size, learning_rate=0.005,
             init=f"{source.name}@{source.digest}",
         ),
     )  # fmt: skip

@@ -336,6 +336,7 @@ class _Session:
             self.classes,
             self.config,
             layers=() if last else self.config.train.snapshot_layers,
+            folders=self.data.packed.folders,
             extra={"epoch": str(self.progress.epoch)},
         )
 

@@ -3,6 +3,7 @@ import io
 import itertools
 import os
 import pickle
+import shutil
 import socket
 import struct
 import subprocess
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_explorer.data import packed, sources
+from alexnet_explorer.data import packed, sources, tree
 from alexnet_explorer.data.packed import DataError, list_sets
 from alexnet_explorer.data.sources import SOURCES, prepare
 
@@ -335,6 +336,160 @@ def test_a_full_disk(tmp_path, monkeypatch):
     refused(write_folders(tmp_path / "pets", {"cat": 1, "dog": 1}), "No space left on device", "make room")
 
 
+# Large sets
+
+
+def large(tmp_path, count=700):
+    """Class folders with more pictures than are dealt with at once, one of which cannot be read."""
+    root = write_folders(tmp_path / "large", {"train/cat": count // 2, "train/dog": count // 2, "test/cat": 40,
+                                              "test/dog": 40}, size=(8, 8))  # fmt: skip
+    (root / "train/cat/30.png").write_bytes(b"?")
+    return root
+
+
+@pytest.fixture
+def uninterrupted(tmp_path, data_root, monkeypatch):
+    """The same pictures packed in one go, elsewhere."""
+    root = large(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setenv("ALEXNET_EXPLORER_DATA", str(tmp_path / "other"))
+        return prepare(root)
+
+
+def assert_same_set(found, expected):
+    assert (found.digest, found.skipped, found.counts) == (expected.digest, expected.skipped, expected.counts)
+    for split in ("train", "test"):
+        assert np.array_equal(found.images(split), expected.images(split))
+        assert np.array_equal(found.labels(split), expected.labels(split))
+    names = sorted(path.name for path in expected.folder.iterdir())
+    assert sorted(path.name for path in found.folder.iterdir()) == names
+    for name in names:
+        assert (found.folder / name).read_bytes() == (expected.folder / name).read_bytes()
+
+
+PACK = """
+import os, signal, sys
+from alexnet_explorer.data import packed, sources
+def killed(image, *arguments, read=sources.read_square, left=[int(sys.argv[2])]):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(image, *arguments)
+sources.read_square = killed
+sources.prepare(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_packing_goes_on_where_it_was_killed(tmp_path, data_root, uninterrupted, monkeypatch):
+    for pictures in (600, 100, 230):  # in the training images, before anything more is kept, in the test images
+        code = subprocess.run([sys.executable, "-c", PACK, tmp_path / "large", str(pictures)]).returncode
+        assert code == -9
+        assert list_sets() == []
+    (part,) = (data_root / "packed").glob(".*.part")
+    with (part / "train-images.npy").open("ab") as file:
+        file.write(bytes(1000))  # written, and not noted yet
+    read = []
+    whole = sources.read_square
+    monkeypatch.setattr(sources, "read_square", lambda *arguments: read.append(arguments[1]) or whole(*arguments))
+    heard = []
+    found = prepare(tmp_path / "large", progress=lambda share, text: heard.append((share, text)))
+    assert len(read) <= 80 and "of 780 pictures" in heard[0][1] and heard[0][0] > 0.85
+    assert_same_set(found, uninterrupted)
+    assert list((data_root / "packed").glob(".*.part")) == []
+
+
+def broken_off(root, error, monkeypatch, after=600):
+    calls = iter(range(10_000))
+    whole = sources.read_square
+
+    def read(*arguments):
+        if next(calls) == after:
+            raise error
+        return whole(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "read_square", read)
+        with pytest.raises((type(error), DataError)):
+            prepare(root)
+
+
+def test_what_was_kept_is_used_only_if_it_is_whole(tmp_path, data_root, uninterrupted, monkeypatch):
+    for damage in (
+        lambda part: os.truncate(part / "train-images.npy", 5000),
+        lambda part: os.truncate(part / "train-labels.npy", 200),
+        lambda part: (part / "progress.npz").write_bytes(b"PK"),
+        lambda part: (part / "test-images.npy").unlink(),
+    ):
+        broken_off(tmp_path / "large", KeyboardInterrupt(), monkeypatch)
+        (part,) = (data_root / "packed").glob(".*.part")
+        damage(part)
+        assert_same_set(prepare(tmp_path / "large"), uninterrupted)
+        shutil.rmtree(data_root)
+
+
+def test_after_a_full_disk_it_goes_on(tmp_path, data_root, uninterrupted, monkeypatch):
+    broken_off(tmp_path / "large", OSError(28, "No space left on device"), monkeypatch)
+    assert_same_set(prepare(tmp_path / "large"), uninterrupted)
+
+
+def test_other_pictures_begin_anew_and_what_was_broken_off_goes_after_two_weeks(
+    tmp_path, data_root, uninterrupted, monkeypatch
+):
+    broken_off(tmp_path / "large", KeyboardInterrupt(), monkeypatch)
+    (part,) = (data_root / "packed").glob(".*.part")
+    (tmp_path / "large/train/dog/1.png").write_bytes(encode(picture(99, (8, 8))))
+    assert prepare(tmp_path / "large").digest != uninterrupted.digest
+    assert part.exists()
+    os.utime(part, (time.time() - 15 * 86400,) * 2)
+    prepare("digits")
+    assert not part.exists()
+
+
+def test_two_at_once_pack_the_same_pictures_once(tmp_path, data_root, monkeypatch):
+    root = large(tmp_path)
+    read = []
+    whole = sources.read_square
+
+    def slowly(*arguments):
+        read.append(arguments[1])
+        time.sleep(0.001)
+        return whole(*arguments)
+
+    monkeypatch.setattr(sources, "read_square", slowly)
+    found, waited = [], []
+    visitors = [
+        threading.Thread(target=lambda: found.append(prepare(root, progress=lambda share, text: waited.append(text))))
+        for _ in range(2)
+    ]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    assert len({one.folder for one in found}) == 1 and len(found) == 2
+    assert len(read) == 780
+    assert any("waiting for another process" in text for text in waited)
+
+
+def test_the_progress_tells_rate_and_time_left(monkeypatch):
+    clock = iter([100.0, 100.5, 110.0, 110.0, 110.0, 120.0])
+    monkeypatch.setattr(sources.time, "monotonic", lambda: next(clock))
+    pace = sources._Pace(1_000_000, 1000)
+    assert pace.said(1000) == "1,000 of 1,000,000 pictures"
+    assert pace.said(11_000) == "11,000 of 1,000,000 pictures, 1,000 a second, 16 min left"
+    assert pace.said(990_000).endswith("98,900 a second, 0 s left")
+    assert pace.said(1_800).endswith("80 a second, 3.5 h left")
+    assert pace.said(1_000_000).endswith("49,950 a second, 0 s left")
+
+
+def test_a_set_knows_what_its_folders_were_called(tmp_path):
+    root = write_folders(tmp_path / "birds", {"n1": 1, "n2": 1})
+    assert prepare(root).folders == ()
+    (root / "classes.tsv").write_text("n1\tcrane\nn2\tcock, rooster\n", "utf-8")
+    found = prepare(root)
+    assert (found.classes, found.folders) == (("crane", "cock"), ("n1", "n2"))
+
+
 # Zip files
 
 
@@ -380,7 +535,7 @@ def test_a_damaged_member_is_passed_over(tmp_path):
 
 
 def test_zip_bombs(tmp_path, monkeypatch):
-    bomb = PETS | {"cat/large.png": bytes(sources.MAX_BYTES + 1)}
+    bomb = PETS | {"cat/large.png": bytes(tree.MAX_BYTES + 1)}
     found = prepare(write_zip(tmp_path / "large.zip", bomb, compression=zipfile.ZIP_DEFLATED))
     assert found.skipped == ("cat/large.png",)
 
@@ -394,9 +549,9 @@ def test_zip_bombs(tmp_path, monkeypatch):
     unusual = write_zip(tmp_path / "unusual.zip", PETS, compression=zipfile.ZIP_LZMA)
     refused(unusual, "More than half", "compressed in an unusual way")
 
-    monkeypatch.setattr(sources, "MAX_UNPACKED", 1000)
+    monkeypatch.setattr(tree, "MAX_UNPACKED", 1000)
     refused(write_zip(tmp_path / "pets.zip", PETS), "holds more than", "unpack it")
-    monkeypatch.setattr(sources, "MAX_MEMBERS", 2)
+    monkeypatch.setattr(tree, "MAX_MEMBERS", 2)
     refused(tmp_path / "pets.zip", "holds more than 2 files", "unpack it")
 
 

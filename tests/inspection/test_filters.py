@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet_explorer.inspection.filters import filters, input_maps, kernels, largest_weight, norms, unit_kernel
+from alexnet_explorer.inspection.filters import as_colours, filters, input_maps, kernels, norms
 
 
 def test_one_scale_for_all_kernels_with_zero_in_the_middle(tiny):
@@ -15,7 +15,6 @@ def test_one_scale_for_all_kernels_with_zero_in_the_middle(tiny):
     assert pictures.shape == (6, 3, 3, 3) and pictures.dtype == np.float32
     assert pictures[2, 1, 1, 0] == 0 and pictures[3, 0, 2, 1] == pytest.approx(0.75)
     assert (pictures == 0.5).sum() == pictures.size - 2
-    assert largest_weight(model, "conv1") == pytest.approx(0.4)
     assert filters(model, "conv1", scale=0.8)[2, 1, 1, 0] == pytest.approx(0.25)
 
 
@@ -23,6 +22,12 @@ def test_kernels_of_zeros_are_grey(tiny):
     model = tiny().model
     model.get_submodule("conv1").weight.zero_()
     assert (filters(model) == 0.5).all()
+
+
+def test_kernels_of_another_epoch_are_drawn_as_the_networks_own(tiny):
+    model = tiny().model
+    weights = model.get_submodule("conv1").weight.numpy()
+    np.testing.assert_array_equal(as_colours(weights, 0.7), filters(model, "conv1", 0.7))
 
 
 def test_a_network_of_grey_pictures_has_grey_filters(tiny):
@@ -51,21 +56,14 @@ def test_a_unit_depends_on_the_maps_of_its_tower_alone(tiny, unit):
         changed = x.clone()
         changed[0, number] = 2
         assert torch.equal(conv(changed)[0, unit], before) == (number not in maps)
-    assert unit_kernel(model, "conv2", unit).shape == (len(maps), 3, 3)
-
-
-def test_a_units_kernel_is_its_weights(tiny):
-    model = tiny().model
-    np.testing.assert_array_equal(unit_kernel(model, "conv3", 2), model.get_submodule("conv3").weight[2])
-    assert input_maps(model, "conv3", 2) == range(8)
-    with pytest.raises(IndexError, match="conv3 has no unit 4; its units are 0 to 3"):
-        unit_kernel(model, "conv3", 4)
+    assert kernels(model, "conv2")[unit].shape == (len(maps), 3, 3)
+    assert input_maps(model, "conv3", 2) == range(8)  # of no tower
 
 
 def test_norms_are_those_of_pytorch(tiny):
     model = tiny().model
     expected = model.get_submodule("conv2").weight.flatten(1).norm(dim=1)
-    np.testing.assert_allclose(norms(model, "conv2"), expected, rtol=1e-6)
+    np.testing.assert_allclose(norms(kernels(model, "conv2")), expected, rtol=1e-6)
 
 
 def test_what_is_handed_out_is_a_copy(tiny):

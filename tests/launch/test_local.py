@@ -19,7 +19,7 @@ def started(monkeypatch, tmp_path):
     begun = []
 
     def begin(run):
-        start(run)
+        start(run, quick=True)
         begun.append(run)
 
     yield begin
