@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def curves(
     named: set[str] = set()
     for run in runs:
         line = {"color": run.colour, "dash": run.dash, "width": 2}
-        group = {"name": run.name, "legendgroup": run.name, "mode": "lines", "line": line}
+        group = {"name": _text(run.name), "legendgroup": run.name, "mode": "lines", "line": line}
         if smoothing:
             x, y = thin(run.x, run.y)
             figure.add_scatter(x=x, y=y, opacity=_FAINT, showlegend=False, hoverinfo="skip", **group)
@@ -96,7 +97,7 @@ def prediction_bars(predictions: Sequence[Prediction], colour: str = RUN_COLOURS
     figure.add_bar(
         x=shares, y=places, orientation="h", marker_color=colour, textposition="auto",
         text=[f"{share:.1%}" for share in shares],
-        hovertext=[f"{prediction.label}: {prediction.probability:.2%}" for prediction in predictions],
+        hovertext=[f"{_text(prediction.label)}: {prediction.probability:.2%}" for prediction in predictions],
         hoverinfo="text",
     )  # fmt: skip
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
@@ -105,9 +106,10 @@ def prediction_bars(predictions: Sequence[Prediction], colour: str = RUN_COLOURS
         tickvals=places,
         showgrid=False,
         zeroline=False,
-        ticktext=[prediction.label for prediction in predictions],
+        ticktext=[_text(prediction.label) for prediction in predictions],
     )
-    figure.update_layout(height=80 + 36 * len(predictions), showlegend=False)
+    # Half of '100%' stands to the right of the axis; without room for it Plotly leaves it out.
+    figure.update_layout(height=80 + 36 * len(predictions), showlegend=False, margin_r=24)
     return figure
 
 
@@ -119,6 +121,11 @@ def histogram(values: ArrayLike, x_title: str, colour: str = RUN_COLOURS[0], bin
     figure.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=counts, width=np.diff(edges), marker_color=colour)
     figure.update_layout(bargap=0, showlegend=False)
     return figure
+
+
+def _text(words: str) -> str:
+    """Words of a user as Plotly shows them: it reads some HTML, links among it."""
+    return html.escape(words, quote=False)
 
 
 def _figure(x_title: str, y_title: str) -> go.Figure:

@@ -11,7 +11,12 @@ here = page.head(
     "and keep what they are.",
 )
 order = st.segmented_control(
-    "Order of the maps", ["strongest first", "as numbered"], default="strongest first", key="order", required=True
+    "Order of the maps",
+    ["strongest first", "as numbered"],
+    default="strongest first",
+    key="order",
+    required=True,
+    persist_state="session",
 )
 views.side_by_side(views.activations_view(order == "strongest first"), views.looks(here))
 page.foot(

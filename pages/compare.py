@@ -10,7 +10,7 @@ here = page.head(
     "Change one idea, train both ways, and look at what it did. The runs are the networks of the sidebar; the first "
     "is the baseline, drawn in grey. Below the curves both look at the same picture, on the same scales.",
 )
-runs = comparison.chosen_runs()
+runs = comparison.chosen_runs(here)
 if runs:
     comparison.show_curves(runs)
 if len(runs) > 1:
@@ -34,6 +34,7 @@ method = st.segmented_control(
     default="grad-cam",
     key="compare_method",
     required=True,
+    persist_state="session",
 )
 views.side_by_side(views.saliency_view(method or "grad-cam"), row)
 page.foot(

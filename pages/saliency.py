@@ -11,7 +11,13 @@ here = page.head(
     "look at more than one before you believe a map.",
 )
 chosen = st.segmented_control(
-    "Method", list(METHODS), format_func=lambda key: METHODS[key].title, default="saliency", key="method", required=True
+    "Method",
+    list(METHODS),
+    format_func=lambda key: METHODS[key].title,
+    default="saliency",
+    key="method",
+    required=True,
+    persist_state="session",
 )
 method = METHODS[chosen or "saliency"]
 st.markdown(f"**{method.title}.** {method.explanation} _{method.paper}_")

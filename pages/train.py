@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from alexnet_explorer.ui import live, page, training
+from alexnet_explorer.ui import live, page, queueing, training
 
 page.head(
     "train",
@@ -18,6 +18,7 @@ with result:
         live.show(run)
     else:
         st.info("Press **Start training**: the curves of loss and error appear here within seconds.")
+    queueing.show(run.id if run else "")
     if config:
         with st.expander("The network that these settings make", icon=":material/layers:", expanded=run is None):
             training.plan(config)

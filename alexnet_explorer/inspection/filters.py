@@ -24,26 +24,24 @@ def kernels(model: AlexNet, layer: str) -> NDArray[np.float32]:
     return module.weight.detach().float().numpy().copy()
 
 
-def largest_weight(model: AlexNet, layer: str) -> float:
-    """The largest |weight| of a convolution: the scale of its picture, and of several networks' the largest of theirs.
-
-    Raises as `kernels` does.
-    """
-    return float(np.abs(kernels(model, layer)).max())
-
-
 def filters(model: AlexNet, layer: str = "conv1", scale: float | None = None) -> NDArray[np.float32]:
-    """Kernels that see the picture itself, as RGB pictures in 0–1: (K, kh, kw, 3); grey where the picture is grey.
+    """`as_colours` of the convolution that sees the picture itself: (K, kh, kw, 3).
 
-    All kernels share one scale, symmetrical about zero: a weight of 0 is drawn as 0.5, one of `scale` as 1,
-    one of −`scale` as 0. By default `scale` is `largest_weight`; give the largest of several networks to
-    compare them. The weights apply to normalised pixels.
-
-    Raises ValueError where the layer does not see three colours or one grey: see `unit_kernel` for those.
+    Raises ValueError where the layer does not see three colours or one grey: look at `kernels` map by map there.
     """
     weights = kernels(model, layer)
     if model.layers[model.resolve(layer)].number != 1 or weights.shape[1] not in (1, 3):
         raise ValueError(f"{layer} sees {weights.shape[1]} maps, not colours: look at one unit's kernel, map by map")
+    return as_colours(weights, scale)
+
+
+def as_colours(weights: NDArray[np.float32], scale: float | None = None) -> NDArray[np.float32]:
+    """Kernels (K, 3 or 1, kh, kw) as RGB pictures in 0–1: (K, kh, kw, 3); grey where the picture is grey.
+
+    All kernels share one scale, symmetrical about zero: a weight of 0 is drawn as 0.5, one of `scale` as 1,
+    one of −`scale` as 0. By default `scale` is the largest |weight|; give the largest of several networks to
+    compare them. The weights apply to normalised pixels.
+    """
     largest = scale or float(np.abs(weights).max()) or 1.0
     pictures: NDArray[np.float32] = np.clip(0.5 + weights / (2 * largest), 0, 1)
     return np.moveaxis(pictures, 1, -1).repeat(3 // weights.shape[1], axis=-1)
@@ -57,20 +55,7 @@ def input_maps(model: AlexNet, layer: str, unit: int) -> range:
     return range(tower * seen, (tower + 1) * seen)
 
 
-def unit_kernel(model: AlexNet, layer: str, unit: int) -> NDArray[np.float32]:
-    """One unit's kernel, map by map: (maps seen, kh, kw), signed; `input_maps` numbers them.
-
-    Raises as `kernels` does, and IndexError, in words, where there is no such unit.
-    """
-    weights = kernels(model, layer)
-    if not 0 <= unit < len(weights):
-        raise IndexError(f"{layer} has no unit {unit}; its units are 0 to {len(weights) - 1}")
-    kernel: NDArray[np.float32] = weights[unit]
-    return kernel
-
-
-def norms(model: AlexNet, layer: str) -> NDArray[np.float32]:
-    """The Euclidean norm of each kernel of a convolution: (K,). Raises as `kernels` does."""
-    weights = kernels(model, layer)
+def norms(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The Euclidean norm of each of K kernels (K, maps, kh, kw): (K,)."""
     lengths: NDArray[np.float32] = np.linalg.norm(weights.reshape(len(weights), -1), axis=1)
     return lengths

@@ -9,9 +9,9 @@ import streamlit as st
 
 from alexnet_explorer.figures import BASELINE_COLOUR, RunCurve, colour_of, curves
 from alexnet_explorer.runs import Run, RunError, differences, find_run
-from alexnet_explorer.ui import lens, networks
+from alexnet_explorer.ui import frame, networks
 from alexnet_explorer.ui.settings import runs_folder
-from alexnet_explorer.ui.views import plain
+from alexnet_explorer.ui.text import plain
 
 X_AXES = {"epoch": "epoch", "step": "step", "seconds": "seconds of training"}
 METRICS = {
@@ -26,14 +26,14 @@ METRICS = {
 }
 
 
-def chosen_runs() -> list[Run]:
-    """The runs among the networks of the lens; imported weights have no history and are left out, which is said."""
+def chosen_runs(page: frame.Page) -> list[Run]:
+    """The runs among the networks of the page; imported weights have no history and are left out, which is said."""
     runs = []
-    for name in lens.current().models:
+    for found in frame.models_for(page):
         try:
-            runs.append(find_run(name, runs_folder()))
+            runs.append(find_run(found.name, runs_folder()))
         except RunError:
-            st.caption(f"{plain(networks.label(name))} has no training history here.")
+            st.caption(f"{plain(networks.title(found))} has no training history here.")
     return runs
 
 
@@ -46,9 +46,10 @@ def show_curves(runs: Sequence[Run]) -> None:
     """Loss and error of all runs: validation solid, training dotted."""
     left, right = st.columns([2, 1])
     axis = left.segmented_control(
-        "Along", list(X_AXES), default="epoch", key="compare_axis", required=True, format_func=lambda name: X_AXES[name]
-    )
-    smoothing = right.slider("Smoothing", 0.0, 0.99, 0.0, 0.01, key="compare_smoothing")
+        "Along", list(X_AXES), default="epoch", key="compare_axis", required=True,
+        format_func=lambda name: X_AXES[name], persist_state="session",
+    )  # fmt: skip
+    smoothing = right.slider("Smoothing", 0.0, 0.99, 0.0, 0.01, key="compare_smoothing", persist_state="session")
     rows = {run.id: run.metrics()[0] for run in runs}
     named = titles(runs)
     st.caption("Solid: validation. Dotted: training, on changed pictures and with dropout, so often higher.")

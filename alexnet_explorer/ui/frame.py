@@ -15,8 +15,11 @@ from alexnet_explorer.config import ConfigError
 from alexnet_explorer.data.images import ImageError
 from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.data.samples import SAMPLES
+from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import lens, networks, pictures
+from alexnet_explorer.ui.settings import runs_folder
+from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
 
 PAGES_FOLDER = Path(__file__).parents[2] / "pages"
@@ -36,13 +39,21 @@ class Page:
     uses: frozenset[str] = frozenset()
     layer_kinds: tuple[str, ...] = ALL_KINDS
     first_layer: str = "conv1"  # where the lens names none
+    whole_layers: tuple[str, ...] = ()  # drawn with all their units at once: none is to be chosen
+    one_layer: bool = False  # the weights of the layer are enough, so that partial snapshots can be shown
     least_models: int = 1  # with fewer in the lens, the gallery's are added
+
+    @property
+    def models_field(self) -> str:
+        """The part of the lens with this page's networks: a page that needs several leaves the others theirs."""
+        return "models" if self.least_models == 1 else "compared"
 
 
 PAGES = (
     Page("home", "Home", "home"),
     Page("predict", "Predict", "image_search", frozenset({"picture", "models", "epoch"})),
-    Page("filters", "Filters", "grid_view", frozenset({"models", "epoch", "layer", "unit"}), ("conv",)),
+    Page("filters", "Filters", "grid_view", frozenset({"models", "epoch", "layer", "unit"}), ("conv",),
+         whole_layers=("conv1",), one_layer=True),
     Page("activations", "Activations", "layers", frozenset({"picture", "models", "epoch", "layer", "unit"}),
          first_layer="relu1"),
     Page("saliency", "Saliency", "visibility", frozenset({"picture", "models", "epoch", "target"})),
@@ -51,6 +62,11 @@ PAGES = (
     Page("compare", "Compare", "compare_arrows", frozenset({"picture", "models", "epoch", "layer", "target"}),
          first_layer="relu1", least_models=2),
 )  # fmt: skip
+
+
+def page_of(name: str) -> Page:
+    """What the frame knows of a page."""
+    return next(page for page in PAGES if page.name == name)
 
 
 def file_of(name: str) -> Path:
@@ -72,8 +88,9 @@ def run() -> None:
                 choose(page)
         lens.write_link()
         chosen.run()
+        Queue(runs_folder()).wake()
     except (RunError, WeightsError, ImageError, ConfigError, DataError) as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
     finally:
         _FRAMED.reset(framed)
     networks.warm_up()
@@ -112,22 +129,36 @@ def choose(page: Page) -> None:
     """The lens: its controls, as far as the page uses them."""
     if "picture" in page.uses:
         _choose_picture()
-    found = _choose_models(page.least_models)
+    found = _choose_models(page)
     if not found:
         return
     first = networks.describe(found[0])
+    layers = {layer.name: layer for layer in first.layers(page.layer_kinds)}
+    name = layer_for(page, layers)
     if "epoch" in page.uses:
-        _choose_epoch(found[0].epochs)
+        _choose_epoch(list(epochs_for(page, found[0], name)))
     if "layer" in page.uses:
-        layers = {layer.name: layer for layer in first.layers(page.layer_kinds)}
-        name = layer_for(page, layers)
         _select(
             "Layer", "layer", list(layers), name, [f"{n}  ·  {'×'.join(map(str, layers[n].output))}" for n in layers]
         )
-        if "unit" in page.uses:
+        if "unit" in page.uses and name not in page.whole_layers:
             _choose_unit(layers[name].output[0])
     if "target" in page.uses:
         _choose_target(first.classes)
+
+
+def models_for(page: Page) -> list[ModelEntry]:
+    """The networks that a page shows: the lens's, and the gallery's where it needs more."""
+    entries = {entry.name: entry for entry in networks.entries()}
+    now = lens.current()
+    names = [name for name in getattr(now, page.models_field) or now.models if name in entries]
+    others = [name for name in entries if name not in names]
+    return [entries[name] for name in names + others[: max(0, page.least_models - len(names))]]
+
+
+def epochs_for(page: Page, found: ModelEntry, layer: str) -> dict[int, Path]:
+    """The epochs of a network that a page can show, with their files."""
+    return networks.snapshots(found, layer if page.one_layer else None)
 
 
 def layer_for(page: Page, layers: Iterable[str]) -> str:
@@ -163,7 +194,7 @@ def _choose_picture() -> None:
         "Your own picture", pictures.UPLOAD_TYPES, key="lens_upload", on_change=_take_upload, max_upload_size=20
     )
     if upload and (message := st.session_state.get("upload_error")):
-        st.error(message, icon=":material/broken_image:")
+        st.error(plain(message), icon=":material/broken_image:")
 
 
 def _take_upload() -> None:
@@ -177,19 +208,18 @@ def _take_upload() -> None:
         st.session_state["upload_error"] = str(error)
 
 
-def _choose_models(least: int) -> list[ModelEntry]:
+def _choose_models(page: Page) -> list[ModelEntry]:
     entries = {entry.name: entry for entry in networks.entries()}
     if not entries:
         st.warning("There is no network yet: train one on the page Train.")
         return []
-    wanted = [name for name in lens.current().models if name in entries]
-    if missing := [name for name in lens.current().models if name not in entries]:
-        st.info(f"Not on this machine: {', '.join(missing)}.")
-    for name in entries:
-        if len(wanted) < least and name not in wanted:
-            wanted.append(name)
-    lens.change(models=tuple(wanted))
-    st.session_state["lens_models"] = wanted
+    now = lens.current()
+    if missing := [name for name in dict.fromkeys((*now.models, *now.compared)) if name not in entries]:
+        st.info(f"Not on this machine: {plain(', '.join(missing))}.")
+        models, compared = ([name for name in names if name in entries] for names in (now.models, now.compared))
+        lens.change(models=tuple(models) or (next(iter(entries)),), compared=tuple(compared))
+    found = models_for(page)
+    st.session_state["lens_models"] = [entry.name for entry in found]
     st.multiselect(
         "Networks",
         list(entries),
@@ -197,25 +227,23 @@ def _choose_models(least: int) -> list[ModelEntry]:
         key="lens_models",
         max_selections=lens.MOST_MODELS,
         on_change=_take_models,
-        help="One network, or up to four side by side; the first one is the baseline.",
+        args=(page.models_field,),
+        help="Up to four side by side; the first one is the baseline."
+        + (" The other pages keep theirs." if page.models_field == "compared" else ""),
     )
-    return [entries[name] for name in wanted]
+    return found
 
 
-def _take_models() -> None:
+def _take_models(field: str) -> None:
     if chosen := tuple(st.session_state["lens_models"]):
-        lens.change(models=chosen)
+        lens.change(**{field: chosen})
 
 
-def _choose_epoch(kept: Sequence[tuple[int, Path]]) -> None:
-    epochs = [epoch for epoch, _ in kept]
+def _choose_epoch(epochs: Sequence[int]) -> None:
     if len(epochs) < 2:
-        lens.change(epoch=None)
         return
-    if lens.current().epoch not in epochs:
-        lens.change(epoch=None)
     wanted = lens.current().epoch
-    st.session_state["lens_epoch"] = epochs[-1] if wanted is None else wanted
+    st.session_state["lens_epoch"] = wanted if wanted in epochs else epochs[-1]
     st.select_slider(
         "Epoch", epochs, key="lens_epoch", on_change=_take_epoch, args=(epochs[-1],),
         help="The network as it was after this many passes over its training images.",

@@ -26,6 +26,7 @@ class Lens:
 
     picture: str = "cat"  # a sample's name, or upload-<digest>
     models: tuple[str, ...] = (DEFAULT_MODEL,)  # several are shown side by side, the first one is the baseline
+    compared: tuple[str, ...] = ()  # those chosen on the page Compare, which leaves `models` to the other pages
     epoch: int | None = None  # of the training; None: the last one
     layer: str | None = None
     unit: int | None = None
@@ -39,11 +40,14 @@ def read(query: Mapping[str, str]) -> Lens:
         text = query.get(name, "")
         return int(text) if text.isdecimal() and len(text) < 7 else None
 
-    models = tuple(dict.fromkeys(filter(_NAME.fullmatch, query.get("models", "").split(","))))[:MOST_MODELS]
+    def networks(name: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(filter(_NAME.fullmatch, query.get(name, "").split(","))))[:MOST_MODELS]
+
     plain = Lens()
     return Lens(
         picture=query.get("picture") or plain.picture,
-        models=models or plain.models,
+        models=networks("models") or plain.models,
+        compared=networks("compared"),
         epoch=number("epoch"),
         layer=query.get("layer") or None,
         unit=number("unit"),
@@ -52,8 +56,8 @@ def read(query: Mapping[str, str]) -> Lens:
 
 
 def write(lens: Lens) -> dict[str, str]:
-    """The query of a link that reopens this lens; what is None is left out."""
-    values = {**vars(lens), "models": ",".join(lens.models)}
+    """The query of a link that reopens this lens; what is not chosen is left out."""
+    values = {**vars(lens), "models": ",".join(lens.models), "compared": ",".join(lens.compared) or None}
     return {name: str(value) for name, value in values.items() if value is not None}
 
 

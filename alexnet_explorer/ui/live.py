@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from alexnet_explorer import figures
-from alexnet_explorer.launch import local
-from alexnet_explorer.runs import LIVE, Run, RunError, State, Status, find_run, list_runs
-from alexnet_explorer.ui import frame, lens
+from alexnet_explorer.runs import Run, RunError, Status, find_run, list_runs
+from alexnet_explorer.ui import frame, lens, queueing
 from alexnet_explorer.ui.settings import runs_folder
-from alexnet_explorer.ui.views import plain
+from alexnet_explorer.ui.text import plain
 
 MOST_ROWS = 4000  # of a run's metrics that a session keeps; of more, every second one goes
 LOG_BYTES = 4000
@@ -22,17 +21,6 @@ PARTS = {"train": "training", "val": "validation"}
 
 _WATCHED = "watched_run"
 _ROWS = "watched_rows"
-_ERROR = "watched_error"
-
-BADGES: dict[State, tuple[str, str]] = {
-    "queued": (":material/hourglass_top:", "gray"),
-    "running": (":material/play_arrow:", "blue"),
-    "paused": (":material/pause:", "gray"),
-    "stopped": (":material/stop:", "orange"),
-    "failed": (":material/error:", "red"),
-    "interrupted": (":material/power_off:", "orange"),
-    "done": (":material/check:", "green"),
-}
 
 
 def watch(run_id: str) -> None:
@@ -62,34 +50,16 @@ def show(run: Run) -> None:
     except RunError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
-    interval = refresh_seconds(run.status())
+    queueing.show_fault()
+    interval = refresh_seconds(run.status(), queueing.places().get(run.id))
     st.fragment(_draw, run_every=interval)(run, interval)
 
 
-def refresh_seconds(status: Status) -> float | None:
+def refresh_seconds(status: Status, place: int | None = None) -> float | None:
     """How often the view of a run is drawn anew; None: never, as nothing changes."""
-    if status.state == "running" and status.step > 1:
-        return 1.0
-    return 0.5 if status.state == "running" or starting(status) else None  # until there are curves to look at
-
-
-def starting(status: Status) -> bool:
-    """Whether its process is there, and loading PyTorch."""
-    return status.state == "queued" and status.pid > 0
-
-
-def can_resume(run: Run, status: Status) -> bool:
-    """Whether a new process may take it up."""
-    return not run.in_gallery and status.state != "done" and not (status.state in LIVE and status.pid)
-
-
-def state_text(status: Status, stopping: bool = False) -> str:
-    """The state in a word or two."""
-    if status.state in LIVE and stopping:
-        return "stopping …"
-    if starting(status):
-        return "starting …"
-    return "not started" if status.state == "queued" else status.state
+    if status.at_work:
+        return 0.5 if status.state == "queued" or status.step <= 1 else 1.0  # until there are curves to look at
+    return queueing.REFRESH_SECONDS if status.state == "queued" and place else None
 
 
 def epochs_text(status: Status) -> str:
@@ -172,58 +142,29 @@ def percent(share: float | None) -> str:
 def open_page(name: str, models: Sequence[str] = (), **query: str) -> None:
     """Go to a page, with these networks in the lens where some are given, and these parameters in the link."""
     if models:
-        lens.change(models=tuple(models), epoch=None, layer=None, unit=None, target=None)
+        field = frame.page_of(name).models_field
+        lens.change(**{field: tuple(models)}, epoch=None, layer=None, unit=None, target=None)
     st.switch_page(frame.file_of(name), query_params=query or None)
 
 
-def stop(run: Run) -> None:
-    """Ask a run to stop; what stands against it is shown with the next drawing."""
-    _attempt(run.request_stop)
-
-
-def resume(run: Run) -> None:
-    """Go on with a run in a new process; what stands against it is shown with the next drawing."""
-    _attempt(lambda: local.start(run))
-
-
-def _attempt(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except (RunError, OSError) as error:
-        st.session_state[_ERROR] = str(error)
-
-
-def show_fault() -> None:
-    """Why the last stop or resume did not work, once."""
-    if message := st.session_state.pop(_ERROR, ""):
-        st.error(message, icon=":material/error:")
-
-
 def _draw(run: Run, interval: float | None) -> None:
-    status = run.status()
-    if refresh_seconds(status) != interval:
+    status, place = run.status(), queueing.places().get(run.id)
+    if refresh_seconds(status, place) != interval:
         st.rerun()
-    show_fault()
-    stopping = run.stop_file.exists()
-    _headline(run, status, stopping)
+    _headline(run, status, place)
     _numbers(status)
     _curves(run, status.summary)
     _ways_on(run)
 
 
-def _headline(run: Run, status: Status, stopping: bool) -> None:
+def _headline(run: Run, status: Status, place: int | None) -> None:
     """The state, how far it is, why it ended, and the buttons that change that."""
-    icon, colour = BADGES[status.state]
     left, right = st.columns([3, 2], vertical_alignment="center")
     with left.container(horizontal=True, vertical_alignment="center"):
-        st.badge(state_text(status, stopping), icon=icon, color=colour)  # type: ignore[arg-type]
+        queueing.badge(status, run.stop_requested(), place)
         st.caption(f"#{run.id[-4:]}" + (" · ships with the project" if run.in_gallery else ""))
     with right.container(horizontal=True, horizontal_alignment="right"):
-        if status.state in LIVE and status.pid:
-            st.button("Stop", icon=":material/stop:", key="watched_stop", on_click=stop, args=(run,), disabled=stopping)
-        elif can_resume(run, status):
-            label = "Start" if status.state == "queued" else "Resume"
-            st.button(label, icon=":material/resume:", key="watched_resume", on_click=resume, args=(run,))
+        queueing.buttons(run, status, place is not None, "watched")
     st.progress(min(status.epoch / max(status.epochs, 1), 1.0), progress_text(status))
     if status.state == "failed":
         st.error(plain(status.message), icon=":material/error:")
@@ -287,3 +228,6 @@ def _ways_on(run: Run) -> None:
         for name, (label, icon, models) in ways.items():
             if st.button(label, icon=f":material/{icon}:", key=f"watched_{name}", disabled=not ready):
                 open_page(name, models)
+        if st.button("Clone", icon=":material/content_copy:", key="watched_clone",
+                     help="Take over its settings on this page, to change and to start anew"):  # fmt: skip
+            open_page("train", run=run.id, like=run.id)

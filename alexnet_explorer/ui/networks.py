@@ -10,17 +10,19 @@ import threading
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import streamlit as st
 from cachetools import LRUCache
+from numpy.typing import NDArray
 
 from alexnet_explorer.catalogue import ModelEntry, find_model, list_models
 from alexnet_explorer.config import Layer, RunConfig
-from alexnet_explorer.runs import RunError
+from alexnet_explorer.runs import RunError, find_run
 from alexnet_explorer.ui.settings import runs_folder
-from alexnet_explorer.weights_file import read_metadata
+from alexnet_explorer.weights_file import WeightsError, read_metadata
 
 if TYPE_CHECKING:
     from alexnet_explorer.weights import LoadedModel
@@ -73,6 +75,36 @@ def describe(found: ModelEntry) -> Description:
 def _describe(path: str, changed: int) -> Description:
     metadata = read_metadata(path)
     return Description(RunConfig.from_json(metadata["config"]), tuple(json.loads(metadata["classes"])))
+
+
+def snapshots(found: ModelEntry, layer: str | None = None) -> dict[int, Path]:
+    """The epochs kept of a network, in order: whole, or at least one layer of it. Imported weights have none."""
+    if layer is None or not found.epochs:
+        return dict(found.epochs)
+    kept = find_run(found.name, runs_folder()).snapshots()
+    return {epoch: path for epoch, path in kept.items() if _holds(path, layer)}
+
+
+def _holds(path: Path, layer: str) -> bool:
+    """Whether a snapshot has a layer; a complete one names none."""
+    try:
+        layers = json.loads(read_metadata(path).get("layers", "[]"))
+    except (WeightsError, ValueError):
+        return False
+    return not layers or layer in layers
+
+
+def load_kernels(path: Path, loaded: LoadedModel, layer: str) -> NDArray[np.float32]:
+    """A convolution's weights from a snapshot of the same run, complete or partial. Raises WeightsError."""
+    from alexnet_explorer.weights import check_numbers, load_layer
+
+    name = f"{layer}.weight"
+    weights = load_layer(path, name)
+    check_numbers({name: weights}, path.name)
+    if weights.shape != loaded.model.get_parameter(name).shape:
+        raise WeightsError(f"{path.name} does not fit its network: choose another epoch.")
+    kernels: NDArray[np.float32] = weights.numpy()
+    return kernels
 
 
 def load(name: str, epoch: int | None = None) -> LoadedModel:

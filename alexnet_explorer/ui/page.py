@@ -10,7 +10,7 @@ from alexnet_explorer.ui import frame
 def head(name: str, explanation: str, title: str | None = None) -> frame.Page:
     """Title and explanation of the page; gives back what the frame knows of it."""
     frame.take_over(name)
-    page = next(page for page in frame.PAGES if page.name == name)
+    page = frame.page_of(name)
     st.title(title or page.title)
     st.markdown(explanation)
     return page

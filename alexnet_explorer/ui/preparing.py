@@ -13,6 +13,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from alexnet_explorer.data.packed import DataError, PackedSet
 from alexnet_explorer.data.sources import prepare
+from alexnet_explorer.ui.text import plain
 
 Slot = Literal["start", "upload"]  # what a session waits for: the data of a run, or an upload to become a data set
 
@@ -104,7 +105,7 @@ def result(slot: Slot) -> PackedSet | None:
 
 
 def _progress(preparation: Preparation) -> None:
-    st.progress(min(preparation.share, 1.0), preparation.text)
+    st.progress(min(preparation.share, 1.0), plain(preparation.text))
     st.button("Stop", icon=":material/stop:", key="stop_preparing", on_click=preparation.stop)
     if not preparation.is_alive():
         st.rerun()

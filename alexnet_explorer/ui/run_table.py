@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import streamlit as st
 
-from alexnet_explorer.runs import LIVE, Run, RunError, Status, list_runs
-from alexnet_explorer.ui import lens, live
+from alexnet_explorer.launch.queue import Action
+from alexnet_explorer.runs import Run, RunError, Status, list_runs
+from alexnet_explorer.ui import lens, live, queueing
 from alexnet_explorer.ui.settings import runs_folder
-from alexnet_explorer.ui.views import plain
+from alexnet_explorer.ui.text import plain
 
 REFRESH_SECONDS = 2.0
 
@@ -20,8 +21,11 @@ _SHOWN = "runs_shown"  # the ids of the rows, in order
 _TABLE = "runs_table"
 
 
-def row(run: Run, status: Status) -> dict[str, Any]:
-    """One run as a row: errors in percent, time in minutes. A config that cannot be read is told under 'note'."""
+def row(run: Run, status: Status, place: int | None = None) -> dict[str, Any]:
+    """One run as a row: errors in percent, time in minutes. A config that cannot be read is told under 'note'.
+
+    `place` is its place in the queue.
+    """
     try:
         title, note = run.title, status.message
     except RunError as error:
@@ -29,7 +33,7 @@ def row(run: Run, status: Status) -> dict[str, Any]:
     summary = status.summary
     return {
         "run": title,
-        "status": live.state_text(status, run.stop_file.exists()),
+        "status": queueing.state_text(status, run.stop_requested(), place),
         "epochs": live.epochs_text(status),
         "validation": _percent(summary.get("val/top1_error")),
         "test": _percent(summary.get("test/top1_error")),
@@ -84,27 +88,28 @@ def show() -> None:
             live.open_page("train")
     if not runs:
         return
+    queueing.show_fault()
     words = st.text_input("Filter", key="runs_filter", placeholder="tanh done", help="Words of title, state or id.")
-    interval = _interval([run.status() for run in runs])
+    interval = _interval([run.status() for run in runs], queueing.places())
     st.fragment(_draw, run_every=interval)(words, interval)
 
 
-def _interval(statuses: Sequence[Status]) -> float | None:
-    return REFRESH_SECONDS if any(status.state in LIVE and status.pid for status in statuses) else None
+def _interval(statuses: Sequence[Status], places: Mapping[str, int]) -> float | None:
+    return REFRESH_SECONDS if any(places.values()) or any(status.at_work for status in statuses) else None
 
 
 def _draw(words: str, interval: float | None) -> None:
     runs = {run.id: run for run in list_runs(runs_folder())}
-    statuses = {name: run.status() for name, run in runs.items()}
-    if _interval(list(statuses.values())) != interval:
+    statuses, places = {name: run.status() for name, run in runs.items()}, queueing.places()
+    if _interval(list(statuses.values()), places) != interval:
         st.rerun()
-    rows = [row(run, statuses[name]) for name, run in runs.items()]
+    rows = [row(run, statuses[name], places.get(name)) for name, run in runs.items()]
     rows = [shown for shown in rows if matches(shown, words)]
     if not rows:
         st.info("No run has all of these words.")
-    live.show_fault()
     chosen = [runs[name] for name in _table(rows)]
-    _actions(chosen, statuses)
+    _actions(chosen, statuses, places)
+    queueing.question()
     for run in chosen:
         _config(run)
 
@@ -128,11 +133,10 @@ def take_choice() -> None:
     st.session_state[_CHOSEN] = [ids[place] for place in st.session_state[_TABLE]["selection"]["rows"]]
 
 
-def _actions(chosen: Sequence[Run], statuses: dict[str, Status]) -> None:
+def _actions(chosen: Sequence[Run], statuses: Mapping[str, Status], places: Mapping[str, int]) -> None:
     """Buttons for the chosen runs; those that do not apply to them are off."""
     ids = [run.id for run in chosen]
     networks = [run for run in chosen if run.weights_file()]
-    working = [run for run in chosen if statuses[run.id].state in LIVE and statuses[run.id].pid]
     one = len(chosen) == 1
     with st.container(horizontal=True):
         comparable = 2 <= len(chosen) <= lens.MOST_MODELS and len(networks) == len(chosen)
@@ -142,14 +146,24 @@ def _actions(chosen: Sequence[Run], statuses: dict[str, Status]) -> None:
             live.open_page("predict", ids)
         if _button("Watch", "show_chart", one):
             live.open_page("train", run=ids[0])
-        own = not any(run.in_gallery for run in chosen)
-        gallery = "" if own else "The gallery's runs ship with the project: they can be looked at, not trained on."
-        if _button("Stop", "stop", bool(working), gallery):
-            for run in working:
-                live.stop(run)
-            st.rerun()
-        if _button("Resume", "resume", one and live.can_resume(chosen[0], statuses[ids[0]]), gallery):
-            live.resume(chosen[0])
+        if _button("Clone", "content_copy", one, "Take over its settings on the page Train, to change and start anew."):
+            live.open_page("train", run=ids[0], like=ids[0])
+    own = not any(run.in_gallery for run in chosen)
+    gallery = "" if own else "The gallery's runs ship with the project: they can be looked at, not trained on."
+    can = {run.id: queueing.can(run, statuses[run.id], run.id in places) for run in chosen}
+
+    def those(*actions: Action) -> list[Run]:
+        return [run for run in chosen if not can[run.id].isdisjoint(actions)]
+
+    with st.container(horizontal=True):
+        if _button("Resume", "resume", bool(those("start", "resume")), gallery):
+            queueing.do("resume", those("start", "resume"))
+        if _button("Pause", "pause", bool(those("pause")), gallery):
+            queueing.do("pause", those("pause"))
+        if _button("Stop", "stop", bool(those("stop", "cancel")), gallery):
+            queueing.do("stop", those("stop", "cancel"))
+        if _button("Delete", "delete", bool(those("delete")), gallery):
+            queueing.ask_to_delete(those("delete"))
             st.rerun()
     st.caption(
         gallery or "Choose runs by the boxes on their left: one to look inside or watch, two to four to compare."

@@ -28,11 +28,10 @@ from alexnet_explorer.config import (
 )
 from alexnet_explorer.data.packed import DataError, PackedSet, list_sets
 from alexnet_explorer.data.sources import SOURCES
-from alexnet_explorer.launch import local
-from alexnet_explorer.runs import LIVE, RunError, list_runs, new_run
-from alexnet_explorer.ui import live, networks, preparing
+from alexnet_explorer.runs import RunError, find_run, new_run
+from alexnet_explorer.ui import live, networks, preparing, queueing
 from alexnet_explorer.ui.settings import runs_folder
-from alexnet_explorer.ui.views import plain
+from alexnet_explorer.ui.text import plain
 
 _KEY = "train_settings"
 _WAITING = "train_waiting"  # the config, as JSON, of a run that starts when its data are there
@@ -71,15 +70,20 @@ def command_line(config: RunConfig) -> str:
     """
     preset, data = config.model.preset, config.data.name
     words = ["python", "-m", "alexnet_explorer", "train", "--preset", preset, "--data", data]
-    base = preset_config(preset, Path(data).name or data).flat()
-    for field, value in config.flat().items():
-        if value == base[field] or field in DECIDED_ELSEWHERE:
-            continue
+    for field, value in changes_from_preset(config).items():
         if field in ("train.epochs", "train.seed"):
             words += [f"--{field.removeprefix('train.')}", str(value)]
         else:
             words += ["--set", f"{field}={_as_text(value)}"]
     return shlex.join(words)
+
+
+def changes_from_preset(config: RunConfig) -> dict[str, Any]:
+    """The dotted fields in which a config differs from its preset, but for what the data decide. Raises ConfigError."""
+    data = config.data.name
+    base = preset_config(config.model.preset, Path(data).name or data).flat()
+    changed = {field: value for field, value in config.flat().items() if value != base[field]}
+    return {field: value for field, value in changed.items() if field not in DECIDED_ELSEWHERE}
 
 
 def _as_text(value: Any) -> str:
@@ -126,6 +130,8 @@ def planned(config: RunConfig, sets: Mapping[str, PackedSet]) -> RunConfig:
 def choose() -> RunConfig | None:
     """The controls and the button that starts a run. Returns the config, or None where settings do not fit together."""
     sets = {packed.name: packed for packed in list_sets()}
+    if like := st.query_params.pop("like", ""):
+        _take_settings_of(like, sets)
     _choose_preset()
     _choose_data(sets)
     config, fault = _config()
@@ -154,6 +160,22 @@ def _settings() -> dict[str, Any]:
         _KEY, {"preset": "alexnet-32", "data": "digits", "changes": {}}
     )
     return settings
+
+
+def _take_settings_of(run_id: str, sets: Mapping[str, PackedSet]) -> None:
+    """Begin with the settings of a run, `?like=ID` in the link, to change some of them."""
+    st.session_state.pop(_ERROR, None)
+    try:
+        config = find_run(run_id, runs_folder()).config
+        changes = changes_from_preset(config)
+    except (RunError, ConfigError) as error:
+        st.session_state[_ERROR] = f"The settings cannot be taken over: {error}"
+        return
+    _settings().update(preset=config.model.preset, changes=changes)
+    if config.data.name in sets or config.data.name in SOURCES:
+        _settings()["data"] = config.data.name
+    else:
+        st.session_state[_ERROR] = f"The data set {config.data.name!r} is not on this machine: choose another."
 
 
 def _base() -> RunConfig:
@@ -242,8 +264,7 @@ def _start(config: RunConfig | None) -> None:
     if config is None:
         st.caption("A setting below does not fit.")
     else:
-        st.caption(f"{config.model.parameters():,} parameters, {config.train.epochs} epochs.")
-    _warn_of_others()
+        st.caption(f"{config.model.parameters():,} parameters, {config.train.epochs} epochs. {_when()}")
 
 
 def _ask(config: RunConfig) -> None:
@@ -259,19 +280,20 @@ def _go_on() -> None:
         if packed is None:
             return
         run = new_run(RunConfig.from_json(st.session_state[_WAITING]), packed, runs_folder())
-        local.start(run)
         live.watch(run.id)
+        queueing.queue().add(run, quick=True)
     except (DataError, RunError) as error:
         st.session_state[_ERROR] = str(error)
     del st.session_state[_WAITING]
 
 
-def _warn_of_others() -> None:
-    statuses = [run.status() for run in list_runs(runs_folder(), gallery=False)]
-    working = sum(status.state in LIVE and status.pid > 0 for status in statuses)
-    if working:
-        runs = "A run is training" if working == 1 else f"{working} runs are training"
-        st.caption(f":material/warning: {runs} now: one more beside it makes each slower.")
+def _when() -> str:
+    """When a run that is added now would start."""
+    place = queueing.queue().next_place()
+    if place == 0:
+        return "It starts now."
+    at_once = queueing.queue().at_once()
+    return f"It will be {queueing.place_text(place)}: runs are trained {'one' if at_once == 1 else at_once} at a time."
 
 
 def _control(field: str, widget: Callable[..., Any], label: str, fault: str = "", **options: Any) -> None:

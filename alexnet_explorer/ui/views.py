@@ -18,9 +18,11 @@ from alexnet_explorer.figures import BASELINE_COLOUR, colour_of, histogram, pred
 from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, limits, mosaic, overlay, to_png
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import frame, lens, networks, pictures
+from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
 
 if TYPE_CHECKING:
+    from alexnet_explorer.catalogue import ModelEntry
     from alexnet_explorer.inspection.attribution import Attribution
     from alexnet_explorer.inspection.predict import Prediction
     from alexnet_explorer.weights import LoadedModel
@@ -29,7 +31,9 @@ Array = NDArray[np.float32]
 R = TypeVar("R")
 Scale = tuple[float, float]
 
-PAGE_PIXELS = 1200  # the width of a mosaic that has the page to itself
+# The width of a page beside its sidebar in a window of 1400 pixels, and the gap between two columns of it: what is no
+# wider is not scaled by the browser, which would blur it.
+PAGE_PIXELS, COLUMN_GAP = 920, 16
 SLOW_PIXELS = 96  # from this input size on, a slow method waits for a click
 
 
@@ -44,6 +48,8 @@ class Look:
     target: int | None
     colour: str
     width: int
+    epoch: int | None = None  # None: the last one
+    kept: Array | None = None  # the layer's weights at `epoch`, where of the network itself only another was kept
 
     def remember(self, kind: Hashable, compute: Callable[[], R]) -> R:
         """`compute`'s result for this network and picture, from the store of the server if it is there."""
@@ -60,8 +66,7 @@ class Look:
     @property
     def zoom(self) -> int:
         """How often a pixel of the input is repeated, to be large enough to see."""
-        space = min(PAGE_PIXELS / 3, 0.75 * PAGE_PIXELS / self.width)
-        return max(1, round(space / self.model.preprocessing.size))
+        return max(1, _column(max(2, self.width)) // self.model.preprocessing.size)
 
 
 @dataclass(frozen=True)
@@ -80,21 +85,34 @@ def looks(page: frame.Page) -> list[Look]:
     assert picture is not None
     found = []
     wanted = None  # the class to explain, by name: networks number theirs differently
-    for position, name in enumerate(now.models):
+    entries = frame.models_for(page)
+    epoch = now.epoch
+    for position, entry in enumerate(entries):
         try:
-            loaded = networks.load(name, now.epoch)
+            layer = frame.layer_for(page, [layer.name for layer in networks.describe(entry).layers(page.layer_kinds)])
+            if position == 0 and epoch not in frame.epochs_for(page, entry, layer):
+                epoch = None  # as its slider has it
+            loaded, kept = _load(page, entry, epoch, layer)
         except (RunError, WeightsError) as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(plain(str(error)), icon=":material/error:")
             continue
-        names = [layer.name for layer in loaded.model.layers.values() if layer.kind in page.layer_kinds]
-        layer = frame.layer_for(page, names)
-        single = len(now.models) == 1
+        single = len(entries) == 1
         colour = colour_of(0) if single else BASELINE_COLOUR if position == 0 else colour_of(position - 1)
         if position == 0 and now.target is not None and now.target < len(loaded.classes):
             wanted = loaded.classes[now.target]
         target = loaded.classes.index(wanted) if wanted in loaded.classes else None
-        found.append(Look(loaded, picture, layer, now.unit or 0, target, colour, len(now.models)))
+        found.append(Look(loaded, picture, layer, now.unit or 0, target, colour, len(entries), epoch, kept))
     return found
+
+
+def _load(page: frame.Page, entry: ModelEntry, epoch: int | None, layer: str) -> tuple[LoadedModel, Array | None]:
+    """A network at an epoch; where only the layer that the page needs was kept of it: the last network, and that."""
+    if page.one_layer and epoch is not None and epoch not in networks.snapshots(entry):
+        kept = networks.snapshots(entry, layer)
+        if epoch in kept:
+            loaded = networks.load(entry.name)
+            return loaded, networks.load_kernels(kept[epoch], loaded, layer)
+    return networks.load(entry.name, epoch), None
 
 
 def side_by_side(view: View[Any], row: Sequence[Look]) -> None:
@@ -107,11 +125,6 @@ def side_by_side(view: View[Any], row: Sequence[Look]) -> None:
             if len(row) > 1:
                 st.markdown(f"**{plain(look.model.title)}**")
             view.draw(look, result, scale)
-
-
-def plain(text: str) -> str:
-    """Text of a user as text, whatever Markdown would make of it."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|<>$~:^" else c for c in text)
 
 
 def show(picture: RGB, caption: str, alt: str) -> None:
@@ -161,54 +174,55 @@ predictions = View(_predict, _draw_predictions)
 
 @dataclass(frozen=True)
 class Kernels:
-    """`tiles` (n, kh, kw, 3) are pictures in 0–1 of kernels that see colours; (n, kh, kw) one unit's, map by map."""
+    """`weights` (K, maps, kh, kw), and the `unit` that is drawn map by map; None: all of them in colour."""
 
-    tiles: Array
-    norms: Array
-    largest: float
-    colours: bool
+    weights: Array
+    unit: int | None
+
+    @property
+    def shown(self) -> Array:
+        return self.weights if self.unit is None else self.weights[self.unit]
 
 
 def _filters(look: Look) -> Kernels:
     from alexnet_explorer.inspection import filters
 
-    model, layer = look.model.model, look.layer
-    colours = filters.kernels(model, layer).shape[1] in (1, 3) and layer == "conv1"
-    unit = min(look.unit, len(filters.norms(model, layer)) - 1)
-    tiles = filters.kernels(model, layer) if colours else filters.unit_kernel(model, layer, unit)
-    largest = filters.largest_weight(model, layer) if colours else float(np.abs(tiles).max())
-    return Kernels(tiles, filters.norms(model, layer), largest, colours)
+    weights = filters.kernels(look.model.model, look.layer) if look.kept is None else look.kept
+    return Kernels(weights, None if look.layer == "conv1" else min(look.unit, len(weights) - 1))
 
 
 def _draw_filters(look: Look, kernels: Kernels, scale: Scale) -> None:
     from alexnet_explorer.inspection import filters
 
     largest = scale[1]
-    if kernels.colours:
-        tiles = filters.filters(look.model.model, look.layer, largest)
+    layer = look.layer if look.epoch is None else f"{look.layer} after epoch {look.epoch}"
+    if kernels.unit is None:
+        tiles = filters.as_colours(kernels.weights, largest)
         show(
-            mosaic((tiles * 255).astype(np.uint8), **_layout(tiles, look.width)),
-            f"{look.layer}: {len(tiles)} kernels of {_shape(tiles)} pixels. Grey is a weight of 0, full colour one of "
+            mosaic(tiles, **_layout(tiles, look.width)),
+            f"{layer}: {len(tiles)} kernels of {_shape(tiles)} pixels. Grey is a weight of 0, full colour one of "
             f"±{largest:.3g}.",
-            f"Mosaic of the {len(tiles)} kernels of {look.layer} in colour",
+            f"Mosaic of the {len(tiles)} kernels of {layer} in colour",
         )
     else:
-        maps = filters.input_maps(look.model.model, look.layer, min(look.unit, len(kernels.norms) - 1))
+        maps = filters.input_maps(look.model.model, look.layer, kernels.unit)
         show(
-            mosaic(kernels.tiles, colormap="diverging", vmin=-largest, vmax=largest,
-                   **_layout(kernels.tiles, look.width)),
-            f"{look.layer}, unit {look.unit}: its weights for input maps {maps[0]} to {maps[-1]}, "
-            f"{_shape(kernels.tiles)} each. {_legend('diverging', (-largest, largest))}",
-            f"Mosaic of the kernel of unit {look.unit} of {look.layer}, one tile an input map",
+            mosaic(kernels.shown, colormap="diverging", vmin=-largest, vmax=largest,
+                   **_layout(kernels.shown, look.width)),
+            f"{layer}, unit {kernels.unit}: its weights for input maps {maps[0]} to {maps[-1]}, "
+            f"{_shape(kernels.shown)} each. {_legend('diverging', (-largest, largest))}",
+            f"Mosaic of the kernel of unit {kernels.unit} of {layer}, one tile an input map",
         )  # fmt: skip
-    norms = kernels.norms
-    figure = histogram(norms, f"norm of the {len(norms)} kernels of {look.layer}", look.colour)
+    norms = filters.norms(kernels.weights)
+    figure = histogram(norms, f"norm of the {len(norms)} kernels of {look.layer}", look.colour, bins=20)
     figure.update_layout(height=180)
     described = f"Histogram of the kernels' norms, from {norms.min():.3g} to {norms.max():.3g}"
     st.plotly_chart(figure, key=f"norms {look.model.name}", config={"displayModeBar": False}, alt=described)
 
 
-filters_view = View(_filters, _draw_filters, lambda all_: (0.0, max((k.largest for k in all_), default=1.0) or 1.0))
+filters_view = View(
+    _filters, _draw_filters, lambda all_: (0.0, max((float(np.abs(k.shown).max()) for k in all_), default=1.0) or 1.0)
+)
 
 
 # Activations
@@ -227,6 +241,7 @@ def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], N
         colormap: Colormap = "diverging" if scale[0] < 0 else "viridis"
         tiles = values if values.ndim == 3 else values[:, None, None]
         unit = min(look.unit, len(tiles) - 1)
+        classes = look.model.classes if look.layer == list(look.model.model.layers)[-1] else ()
         strength = np.abs(tiles).max(axis=(1, 2))
         order = np.argsort(-strength, kind="stable") if strongest_first else np.arange(len(tiles))
         show(
@@ -239,8 +254,11 @@ def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], N
         st.caption(
             f"{about.zeros:.0%} of the values are zero, {about.dead} of {about.maps} units show nothing here; "
             f"values from {about.minimum:.3g} to {about.maximum:.3g}, mean {about.mean:.3g}. "
-            f"Strongest units: {', '.join(map(str, strength.argsort()[::-1][:5]))}."
+            + ("" if classes else f"Strongest units: {', '.join(map(str, strength.argsort()[::-1][:5]))}.")
         )
+        if classes:
+            st.dataframe(largest_units(values, classes), key=f"classes {look.model.name}", hide_index=True,
+                         alt="The classes of the largest units")  # fmt: skip
         if values.ndim == 3:
             seen = enlarged(look.seen(), look.zoom)
             show(
@@ -250,9 +268,15 @@ def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], N
                 _where(values[unit], f"Unit {unit} of {look.layer}"),
             )
         else:
-            st.caption(f"Unit {unit}: {values[unit]:.4g}")
+            st.caption(f"Unit {unit}{f' ({plain(classes[unit])})' if classes else ''}: {values[unit]:.4g}")
 
     return draw
+
+
+def largest_units(values: Array, classes: Sequence[str], top: int = 10) -> list[dict[str, str | int]]:
+    """The largest outputs of the last layer (units,), with the classes that they stand for: rows of a table."""
+    order = np.argsort(-values, kind="stable")[:top]
+    return [{"unit": int(unit), "class": classes[unit], "output": f"{values[unit]:.2f}"} for unit in order]
 
 
 def activations_view(strongest_first: bool) -> View[Array]:
@@ -319,7 +343,7 @@ def _draw_saliency(look: Look, result: Attribution | str | None, scale: Scale) -
     if result is None:
         return
     if isinstance(result, str):
-        st.info(result, icon=":material/block:")
+        st.info(plain(result), icon=":material/block:")
         return
     label = look.model.classes[result.target]
     seen = enlarged(look.seen(), look.zoom)
@@ -335,6 +359,11 @@ def _draw_saliency(look: Look, result: Attribution | str | None, scale: Scale) -
 # Shared
 
 
+def _column(width: int) -> int:
+    """The pixels that each of `width` columns has."""
+    return (PAGE_PIXELS - COLUMN_GAP * (width - 1)) // width
+
+
 class Layout(TypedDict):
     """Arguments of `mosaic`."""
 
@@ -344,10 +373,19 @@ class Layout(TypedDict):
 
 def _layout(tiles: Array, width: int) -> Layout:
     """Columns and zoom that fill the space of one network in a row of `width`."""
-    count, side = len(tiles), tiles.shape[2]
-    space = PAGE_PIXELS // width
-    columns = int(min(count, 64, max(8, round((count * 2) ** 0.5)), max(1, space // (side + 1))))
-    return {"columns": columns, "zoom": max(1, min(space // (columns * (side + 1)), 160 // side))}
+    count, side = len(tiles), int(tiles.shape[2])
+    space = _column(width)
+
+    def zoom(columns: int) -> int:
+        return max(1, min(((space + 1) // columns - 1) // side, 160 // side))
+
+    least = 8 if side > 1 else 16  # ten classes stand in one row
+    most = min(count, 64, max(least, round((count * 2) ** 0.5)), max(1, space // (side + 1)))
+    # Fewer columns where that makes pixels larger, as two columns of 32×32 maps would else be left half empty.
+    columns = most if most * zoom(most) * side > 0.58 * space else max(
+        range(most, most // 2, -1), key=lambda columns: columns * zoom(columns)
+    )  # fmt: skip
+    return {"columns": columns, "zoom": zoom(columns)}
 
 
 def _shape(tiles: Array) -> str:

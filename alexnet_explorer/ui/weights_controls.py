@@ -7,6 +7,7 @@ import streamlit as st
 from alexnet_explorer.catalogue import imported_folder
 from alexnet_explorer.ui import lens
 from alexnet_explorer.ui.settings import runs_folder
+from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
 
 TORCHVISION_MODEL = "torchvision-imagenet"
@@ -48,7 +49,7 @@ def _torchvision() -> None:
         path = download_torchvision(folder, progress)
     except (WeightsError, OSError) as error:
         bar.empty()
-        st.error(str(error), icon=":material/cloud_off:")
+        st.error(plain(str(error)), icon=":material/cloud_off:")
         return
     _show(path.stem, "Downloaded, checked, and chosen in the sidebar.")
 
@@ -70,9 +71,9 @@ def _own_file() -> None:
         with st.spinner("Reading and checking …"):
             path = import_weights(file.getvalue(), file.name, folder)
     except (WeightsError, OSError) as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         return
-    _show(path.stem, f"{path.stem} is added, and chosen in the sidebar.")
+    _show(path.stem, f"{plain(path.stem)} is added, and chosen in the sidebar.")
 
 
 def _show(name: str, message: str) -> None:

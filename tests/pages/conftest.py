@@ -1,5 +1,6 @@
 """The app under AppTest, on folders of the test's own, and a run as a training leaves it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,11 @@ class Visitor(AppTest):
         """The small print of the page, as under its pictures."""
         return [caption.value for caption in self.main.caption]
 
+    @property
+    def complaints(self):
+        """The errors of the page, as a visitor reads them."""
+        return [re.sub(r"\\(.)|\u2060", r"\1", error.value) for error in self.error]
+
     def says(self, text):
         """Whether a text of the page has these words."""
         return any(text in element.value for element in (*self.markdown, *self.caption))
@@ -93,10 +99,10 @@ def open_app(page="home", **query):
 def make_run(root, small):
     """Builds a run of `small` in the runs folder as a finished training leaves it.
 
-    Its weights are random, but for the bias of the class that it `says`.
+    Its weights are random, but for the bias of the class that it `says`; of `partial` epochs only conv1 is kept.
     """
 
-    def build(epochs=(0, 1, 3), says=0, classes=CLASSES, **settings):
+    def build(epochs=(0, 1, 3), says=0, classes=CLASSES, partial=(), **settings):
         config = small(**settings)
         run = create_run(config, root)
         model = AlexNet(config.model)
@@ -106,7 +112,8 @@ def make_run(root, small):
             initialise(model, seed=epoch)
             list(model.parameters())[-1].data[says] = 100.0
             file = run.path / "checkpoints" / f"epoch-{epoch:05d}.safetensors"
-            save_weights(file, model, Preprocessing(size, size, shades, shades), classes, config)
+            layers = ("conv1",) if epoch in partial else ()
+            save_weights(file, model, Preprocessing(size, size, shades, shades), classes, config, layers=layers)
         rows = [
             f'{{"step": {n}, "epoch": {n / 5}, "seconds": {n}, "train/loss": {3 / n}, "train/top1_error": {1 / n}}}\n'
             f'{{"step": {n}, "epoch": {n / 5}, "seconds": {n}, "val/loss": {4 / n}, "val/top1_error": {1 / n}}}\n'

@@ -3,13 +3,15 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from alexnet_explorer.catalogue import imported_folder
 from alexnet_explorer.runs import GALLERY, Run
 from alexnet_explorer.ui import networks
 from alexnet_explorer.ui.frame import PAGES, PAGES_FOLDER
-from alexnet_explorer.ui.views import plain
+from alexnet_explorer.ui.text import plain
+from alexnet_explorer.weights import load_layer
 
 RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
 TITLES = {page.name: page.title for page in PAGES} | {"home": "AlexNet Explorer"}
@@ -36,7 +38,7 @@ def imported(root):
 def check(visitor, page):
     """The page is there, whole, and has nothing to complain of."""
     assert not visitor.exception
-    assert [error.value for error in visitor.error] == []
+    assert visitor.complaints == []
     assert visitor.title[0].value == TITLES[page]
     assert "Show the code" in [expander.label for expander in visitor.main.expander] or page == "home"
 
@@ -48,7 +50,8 @@ def test_a_page_before_anything_was_trained(visit, page):
     assert [info.value for info in visitor.info if "Not on this machine" in info.value] == []
     if page in LOOKING:
         assert visitor.main.image
-        assert visitor.link["models"] == (f"{RELU},{TANH}" if page == "compare" else RELU)
+        assert visitor.link["models"] == RELU
+        assert visitor.multiselect(key="lens_models").value == ([RELU, TANH] if page == "compare" else [RELU])
 
 
 @pytest.mark.parametrize("page", LOOKING)
@@ -92,6 +95,19 @@ def test_predict_names_five_classes_and_says_what_it_was_trained_on(visit):
 
 def test_the_classes_of_a_users_network_are_shown_as_text(visit, make_run):
     assert visit("predict", models=make_run(says=1).id).says("It says **green \\*and\\* more**")
+
+
+def test_the_last_layers_units_bear_the_names_of_their_classes(visit, make_run):
+    visitor = visit("activations", layer="fc8", unit=3)
+    (table,) = (table.value for table in visitor.dataframe)
+    best = re.match(r"([a-z ]+) ", visit("predict").charts[0])[1]
+    assert table["class"][0] == best and len(table) == 10
+    assert table["output"].astype(float).is_monotonic_decreasing
+    assert visitor.captions[-1].startswith("Unit 3 (cat): ")
+    assert not visit("activations", layer="fc7").dataframe
+    marked = visit("activations", models=make_run(says=1).id, layer="fc5", unit=1)
+    assert marked.dataframe[0].value["class"][0] == "green *and* more"
+    assert marked.complaints == [] and "green \\*and\\* more" in marked.captions[-1]
 
 
 def test_compare_says_what_differs_and_by_how_much(visit):
@@ -182,6 +198,70 @@ def test_an_epoch_of_the_link_shows_the_network_as_it_was_then(visit, make_run):
     assert visit("filters", models=run.id, epoch=0).charts != visit("filters", models=run.id).charts
 
 
+def test_filters_of_conv1_are_there_for_epochs_of_which_nothing_else_was_kept(visit):
+    visitor = visit("filters", epoch=4, layer="conv1")
+    check(visitor, "filters")
+    slider = visitor.select_slider(key="lens_epoch")
+    assert (slider.options, slider.value) == ([str(epoch) for epoch in (0, 1, 2, 4, 8, 16, 30)], 4)
+    assert visitor.captions[0].startswith("conv1 after epoch 4: 32 kernels")
+    norms = np.linalg.norm(load_layer(Run(GALLERY / RELU).snapshots()[4], "conv1.weight").flatten(1), axis=1)
+    assert visitor.charts == [f"Histogram of the kernels' norms, from {norms.min():.3g} to {norms.max():.3g}"]
+    slider.set_value(30).run()
+    assert "epoch" not in visitor.link and visitor.captions[0].startswith("conv1: 32 kernels")
+
+
+def test_an_epoch_of_which_one_layer_was_kept_waits_while_other_things_are_looked_at(visit):
+    visitor = visit("filters", epoch=4, layer="conv1")
+    last = visit("predict").charts
+    visitor.selectbox(key="lens_layer").select("conv2").run()
+    check(visitor, "filters")
+    assert not visitor.select_slider and visitor.captions[0].startswith("conv2, unit 0")
+    check(visitor.go("predict"), "predict")
+    assert visitor.charts == last
+    visitor.go("filters").selectbox(key="lens_layer").select("conv1").run()
+    assert visitor.captions[0].startswith("conv1 after epoch 4")
+
+
+def test_twins_show_their_filters_of_the_same_epoch(visit):
+    visitor = visit("filters", models=f"{RELU},{TANH}", epoch=0, layer="conv1")
+    check(visitor, "filters")
+    assert [caption.partition(":")[0] for caption in visitor.captions] == ["conv1 after epoch 0"] * 2
+
+
+@pytest.mark.parametrize("keep", [60, -100])
+def test_a_damaged_snapshot_is_said_and_the_visitor_goes_on(visit, make_run, keep):
+    run = make_run(partial=(0,))
+    visitor = visit("filters", models=run.id, epoch=0)
+    check(visitor, "filters")
+    run.snapshots()[0].write_bytes(run.snapshots()[0].read_bytes()[:keep])
+    assert not visitor.run().exception and visitor.title
+    visitor.select_slider(key="lens_epoch").set_value(1).run()
+    check(visitor, "filters")
+
+
+def test_a_snapshot_of_another_network_is_refused(visit, make_run):
+    run, other = make_run(partial=(0,)), make_run(partial=(0,), model__kernels="5,3,3", model__paddings="2,1,1")
+    shutil.copy(other.snapshots()[0], run.snapshots()[0])
+    visitor = visit("filters", models=run.id, epoch=0)
+    assert not visitor.exception
+    assert visitor.complaints == ["epoch-00000.safetensors does not fit its network: choose another epoch."]
+
+
+def test_a_unit_is_chosen_where_units_are_drawn_one_at_a_time(visit):
+    visitor = visit("filters", layer="conv1")
+    assert not visitor.number_input
+    visitor.selectbox(key="lens_layer").select("conv2").run()
+    visitor.number_input(key="lens_unit").set_value(7).run()
+    assert visitor.captions[0].startswith("conv2, unit 7: ")
+    assert visit("activations", layer="conv1").number_input
+
+
+def test_a_unit_beyond_those_of_a_network_is_its_last_one(visit, make_run):
+    visitor = visit("filters", models=f"{RELU},{make_run().id}", layer="conv2", unit=50)
+    units = [caption.partition(":")[0] for caption in visitor.captions]
+    assert units == ["conv2, unit 50", "conv2, unit 7"]
+
+
 def test_a_link_says_the_class_to_explain(visit):
     visitor = visit("saliency", target=3)
     assert visitor.selectbox(key="lens_target").value == 3
@@ -219,6 +299,46 @@ def test_the_lens_follows_the_visitor_from_page_to_page(visit):
     assert visitor.multiselect(key="lens_models").value == [TANH, RELU]
 
 
+def test_compare_leaves_the_networks_of_the_other_pages_alone(visit, make_run):
+    run = make_run()
+    visitor = visit("predict", models=run.id).go("compare")
+    assert visitor.multiselect(key="lens_models").value == [run.id, RELU]  # the visitor's own, and one beside it
+    visitor.multiselect(key="lens_models").set_value([TANH, RELU, run.id]).run()
+    check(visitor, "compare")
+    assert (visitor.link["models"], visitor.link["compared"]) == (run.id, f"{TANH},{RELU},{run.id}")
+    visitor.go("predict")
+    assert visitor.multiselect(key="lens_models").value == [run.id] and len(visitor.charts) == 1
+    visitor.multiselect(key="lens_models").set_value([RELU]).run()
+    visitor.go("compare")
+    assert visitor.multiselect(key="lens_models").value == [TANH, RELU, run.id]
+    assert visit("compare", **visitor.link).multiselect(key="lens_models").value == [TANH, RELU, run.id]
+
+
+def test_a_network_that_is_gone_leaves_the_comparison(visit):
+    visitor = visit("compare", compared=f"gone,{TANH}")
+    check(visitor, "compare")
+    assert [info.value for info in visitor.info] == ["Not on this machine: gone."]
+    assert visitor.link == {"picture": "cat", "models": RELU, "compared": TANH}
+    assert visitor.multiselect(key="lens_models").value == [TANH, RELU]
+
+
+def test_the_switches_of_the_pages_stay_while_the_visitor_walks(visit):
+    visitor = visit("activations")
+    visitor.segmented_control(key="order").set_value("as numbered").run()
+    visitor.go("saliency").segmented_control(key="method").set_value("occlusion").run()
+    visitor.go("compare").segmented_control(key="compare_method").set_value("saliency").run()
+    visitor.segmented_control(key="compare_axis").set_value("step").run()
+    visitor.slider(key="compare_smoothing").set_value(0.5).run()
+    visitor.go("home").go("activations")
+    assert visitor.segmented_control(key="order").value == "as numbered"
+    assert any("in order" in caption for caption in visitor.captions)
+    assert visitor.go("saliency").segmented_control(key="method").value == "occlusion"
+    visitor.go("compare")
+    assert visitor.segmented_control(key="compare_method").value == "saliency"
+    assert visitor.segmented_control(key="compare_axis").value == "step"
+    assert visitor.slider(key="compare_smoothing").value == 0.5
+
+
 def test_a_layer_follows_to_a_network_that_calls_it_otherwise(visit):
     visitor = visit("activations", layer="relu3")
     visitor.multiselect(key="lens_models").set_value([TANH]).run()
@@ -248,7 +368,7 @@ def test_a_network_whose_file_is_cut_off_is_said_and_the_visitor_goes_on(visit, 
     broken = imported("broken", keep=-1000)
     visitor = visit(page, models=f"{broken},{RELU}")
     assert not visitor.exception
-    (error,) = (error.value for error in visitor.error)
+    (error,) = visitor.complaints
     assert "broken" in error and "\n" not in error
     assert visitor.main.image  # the other one
     visitor.multiselect(key="lens_models").set_value([RELU, TANH]).run()
@@ -274,7 +394,7 @@ def test_damaged_curves_leave_the_rest_of_the_comparison(visit, make_run):
     (run.path / "metrics.jsonl").write_text("no number\n")
     visitor = visit("compare", models=f"{RELU},{run.id}")
     assert not visitor.exception
-    assert any("metrics.jsonl is damaged" in error.value for error in visitor.error)
+    assert any("metrics.jsonl is damaged" in complaint for complaint in visitor.complaints)
 
 
 def test_a_run_that_is_deleted_meanwhile(visit, make_run):

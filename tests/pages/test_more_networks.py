@@ -32,7 +32,7 @@ def test_without_a_network_the_button_says_so_and_the_app_goes_on(visit, monkeyp
     visitor = visit("predict")
     visitor.button(key="download_torchvision").click().run(timeout=10)
     assert not visitor.exception
-    (error,) = (error.value for error in visitor.error)
+    (error,) = visitor.complaints
     assert "could not be reached" in error and "\n" not in error
     visitor.selectbox(key="lens_picture").select("coffee").run()
     assert not visitor.exception and not visitor.error and visitor.charts
@@ -65,7 +65,7 @@ class Harmful:
 def test_a_file_that_is_no_network_is_one_sentence(visit, capfd, name, data, reason):
     visitor = add(visit("predict"), name, data)
     assert not visitor.exception
-    (error,) = (error.value for error in visitor.error)
+    (error,) = visitor.complaints
     assert name in error and reason in error and "\n" not in error
     assert "executed" not in capfd.readouterr().out
     assert visitor.link["models"] == "alexnet-32-relu" and visitor.charts

@@ -1,6 +1,7 @@
 """The page Runs: the table, and what can be done with the runs chosen in it."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -103,7 +104,7 @@ def test_compare_shows_the_chosen_runs_the_first_as_baseline(visit, make_run):
     run = make_run()
     visitor = press(choose(visit("runs"), run, "alexnet-32-tanh"), "Compare")
     assert not visitor.exception and visitor.title[0].value == "Compare"
-    assert visitor.link["models"] == f"{run.id},alexnet-32-tanh"
+    assert visitor.link["compared"] == f"{run.id},alexnet-32-tanh"
 
 
 def test_look_inside_and_watch(visit, make_run):
@@ -122,20 +123,40 @@ def test_a_run_at_work_can_be_stopped(visit, make_run):
     assert run.stop_file.exists() and table(visitor).loc[run.id]["status"] == "stopping …"
 
 
-def test_a_stopped_run_can_be_resumed(visit, make_run, monkeypatch):
-    started = []
-    monkeypatch.setattr(local, "start", lambda run: started.append(run.id))
-    run = make_run()
-    run.write_status(replace(run.status(), state="stopped"))
-    visitor = choose(visit("runs"), run)
-    assert "Stop" not in enabled(visitor)
+def test_stopped_runs_can_be_resumed(visit, make_run, monkeypatch):
+    started, schedulers = [], []
+    monkeypatch.setattr(local, "start", lambda run, environment, quick: started.append(at_work(run).id))
+    monkeypatch.setattr(local, "detach", lambda command, log: schedulers.append(command) or os.getpid())
+    runs = [make_run(), make_run()]
+    for run in runs:
+        run.write_status(replace(run.status(), state="stopped"))
+    visitor = choose(visit("runs"), *runs)
+    assert not {"Stop", "Pause"} & enabled(visitor)
     press(visitor, "Resume")
-    assert started == [run.id] and not visitor.exception
+    assert started == [runs[0].id] and len(schedulers) == 1 and not visitor.exception
+    assert list(table(visitor).loc[[run.id for run in runs]]["status"]) == ["running", "first in the queue"]
+
+
+def test_runs_are_deleted_after_a_question(visit, make_run, root):
+    gone, kept, busy = make_run(), make_run(), at_work(make_run())
+    visitor = press(choose(visit("runs"), gone, busy), "Delete")
+    assert gone.id in visitor.warning[0].value.replace("\\", "")  # not the one at work
+    assert gone.exists()
+    press(visitor, "Delete for good")
+    assert sorted(run.id for run in list_runs(root, gallery=False)) == sorted([kept.id, busy.id])
+    assert {path.name for path in root.iterdir() if path.name != ".queue"} == {kept.id, busy.id}
+    assert not visitor.warning and not visitor.exception
+
+
+def test_clone_takes_the_settings_to_the_page_train(visit):
+    visitor = press(choose(visit("runs"), "alexnet-32-tanh"), "Clone")
+    assert visitor.title[0].value == "Train"
+    assert visitor.segmented_control(key="train_model.activation").value == "tanh"
 
 
 def test_the_gallery_is_read_only_and_says_so(visit):
     visitor = choose(visit("runs"), GALLERY[0])
-    assert not {"Stop", "Resume"} & enabled(visitor) and "Look inside" in enabled(visitor)
+    assert not {"Stop", "Pause", "Resume", "Delete"} & enabled(visitor) and "Look inside" in enabled(visitor)
     assert visitor.says("ship with the project")
 
 

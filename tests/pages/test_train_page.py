@@ -1,6 +1,8 @@
 """The page Train: choosing, starting, watching, stopping, resuming. No training runs here: `start` is replaced."""
 
 import io
+import json
+import os
 import threading
 import zipfile
 from dataclasses import replace
@@ -12,7 +14,8 @@ from PIL import Image
 from alexnet_explorer.config import PRESET_NOTES, preset_config
 from alexnet_explorer.data.packed import DataError, list_sets
 from alexnet_explorer.launch import local
-from alexnet_explorer.runs import RunError, Status, create_run, list_runs, this_process
+from alexnet_explorer.launch.queue import Queue
+from alexnet_explorer.runs import Run, Status, create_run, list_runs, this_process
 from alexnet_explorer.ui import preparing, training
 
 
@@ -27,12 +30,25 @@ def started(monkeypatch):
     """The ids of the runs that were started; their process is this one."""
     ids = []
 
-    def start(run):
+    def start(run, environment, quick):
         ids.append(run.id)
         run.write_status(replace(run.status(), state="queued", message="", **this_process()))
 
     monkeypatch.setattr(local, "start", start)
     return ids
+
+
+@pytest.fixture(autouse=True)
+def schedulers(monkeypatch):
+    """What would run in processes of their own, to start what waits."""
+    commands = []
+
+    def detach(command, log):
+        commands.append(command)
+        return os.getpid()
+
+    monkeypatch.setattr(local, "detach", detach)
+    return commands
 
 
 @pytest.fixture
@@ -172,14 +188,17 @@ def test_a_click_starts_the_run_that_was_chosen(visit, root, started):
     assert visitor.subheader[1].value == "alexnet\\-32 · tanh · digits"
 
 
-def test_a_second_run_beside_the_first_is_warned_of(visit, started):
+def test_a_second_run_waits_and_a_scheduler_is_told(visit, root, started, schedulers):
     visitor = visit("train")
-    assert not visitor.says("A run is training now")
-    press(visitor, "Start training")
-    visitor.run()
-    assert visitor.says("A run is training now")
+    assert visitor.says("It starts now")
     press(visitor, "Start training").run()
-    assert visitor.says("2 runs are training now") and len(started) == 2
+    assert visitor.says("It will be first in the queue") and schedulers == []
+    press(visitor, "Start training")
+    assert len(started) == 1 and visitor.link["run"] not in started
+    assert "first in the queue" in badge(visitor)
+    assert schedulers == [["alexnet_explorer.launch.scheduler", str(root)]]
+    visitor.run()
+    assert visitor.says("It will be second in the queue")
 
 
 def test_data_that_cannot_be_had_are_told_and_nothing_is_lost(visit, root, started, monkeypatch):
@@ -215,7 +234,7 @@ def test_a_download_goes_on_while_one_clicks_about_and_then_its_run_starts(visit
     visitor.selectbox(key="train_data").set_value("cifar10").run()
     press(visitor, "Start training")
     (bar,) = visitor.main.get("progress")
-    assert (bar.proto.text, bar.proto.value) == ("downloading cifar10: 68 of 170 MB", 40)
+    assert (bar.proto.text.replace("\\", ""), bar.proto.value) == ("downloading cifar10: 68 of 170 MB", 40)
     assert buttons(visitor)["Start training"].disabled
     visitor.go("home").go("train")
     visitor.segmented_control(key="train_model.activation").set_value("tanh").run()
@@ -326,15 +345,115 @@ def test_a_run_that_was_never_started_can_be(visit, root, started):
     assert started == [run.id]
 
 
-def test_what_stands_against_resuming_is_told(visit, in_state, monkeypatch):
-    def start(run):
-        raise RunError("run 7 is at work already")
+def test_what_stands_against_resuming_is_told(visit, in_state, started):
+    run = in_state("stopped")
+    with run.lease().acquire():  # as `train --resume` does, before it says so
+        visitor = press(visit("train"), "Resume")
+    assert visitor.complaints == [f"run {run.id} is at work already"]
+    assert started == [] and not visitor.run().error
 
-    monkeypatch.setattr(local, "start", start)
-    in_state("stopped")
-    visitor = press(visit("train"), "Resume")
-    assert [error.value for error in visitor.error] == ["run 7 is at work already"]
-    assert not visitor.run().error
+
+def test_a_run_is_paused_and_resumed(visit, in_state, started):
+    run = in_state("running")
+    visitor = press(visit("train"), "Pause")
+    assert run.stop_requested() == "paused"
+    assert "pausing …" in badge(visitor) and buttons(visitor)["Pause"].disabled
+    run.write_status(Status(state="paused", epoch=2.0, step=7, epochs=30))
+    visitor.run()
+    assert {"Resume", "Stop"} <= buttons(visitor).keys() and "paused" in badge(visitor)
+    press(visitor, "Resume")
+    assert started == [run.id]
+
+
+# The queue
+
+
+@pytest.fixture
+def queued(visit, root, started):
+    """A visitor who started three runs, of which two wait; and their ids."""
+    visitor = visit("train")
+    for _ in range(3):
+        press(visitor, "Start training").run()
+    return visitor, list(Queue(root)._read().order)
+
+
+def order(root):
+    return [entry.run.id for entry in Queue(root).entries()]
+
+
+def click(visitor, key):
+    return visitor.button(key=key).click().run()
+
+
+def test_the_queue_is_reordered_by_its_buttons(queued, root):
+    visitor, (first, second, third) = queued
+    assert visitor.button(key=f"queue_up_{second}").disabled and visitor.button(key=f"queue_down_{third}").disabled
+    click(visitor, f"queue_up_{third}")
+    assert order(root) == [first, third, second]
+    click(visitor, f"queue_down_{third}")
+    assert order(root) == [first, second, third]
+    click(visitor, f"queue_first_{third}")
+    assert order(root) == [first, third, second] and not visitor.exception
+
+
+def test_another_run_of_the_queue_can_be_watched_and_paused_from_its_list(queued, root):
+    visitor, (first, second, third) = queued
+    assert visitor.link["run"] == third
+    click(visitor, f"queue_{second}_pause")
+    assert Run(root / second).status().state == "paused" and order(root) == [first, second, third]
+    click(visitor, f"queue_watch_{second}")
+    assert visitor.link["run"] == second and "paused" in badge(visitor)
+
+
+@pytest.mark.parametrize("answer", ["Delete for good", "Keep"])
+def test_a_cancelled_run_is_deleted_only_after_a_question(queued, root, answer):
+    visitor, (first, second, third) = queued
+    click(visitor, f"queue_{second}_cancel")
+    assert order(root) == [first, third] and Run(root / second).status().state == "stopped"
+    assert "Nothing brings them back" in visitor.warning[0].value
+    press(visitor, answer)
+    assert Run(root / second).exists() == (answer == "Keep")
+    assert not visitor.warning and not visitor.exception
+
+
+def test_more_runs_at_once_start_what_waits(queued, root, started):
+    visitor, ids = queued
+    visitor.number_input(key="queue_at_once").set_value(2).run()
+    assert started == ids[:2] and Queue(root).at_once() == 2
+
+
+@pytest.mark.parametrize("page", ["home", "train"])
+def test_the_first_page_of_an_app_looks_after_what_waits(visit, root, in_state, started, schedulers, page):
+    in_state("running")
+    waits = create_run(preset_config("alexnet-32"), root)
+    visit(page)
+    assert schedulers == []  # it was never queued
+    (root / ".queue").mkdir()
+    (root / ".queue" / "queue.json").write_text(json.dumps({"order": [waits.id], "scheduler": [2**22 + 1, 5.0]}))
+    visit(page)
+    assert len(schedulers) == 1 and started == []
+    visit(page)
+    assert len(schedulers) == 1  # it is there now
+
+
+def test_settings_are_taken_over_from_a_run(visit, root, started):
+    config = preset_config("alexnet-64", "digits").with_settings({"model.activation": "tanh", "train.seed": 5})
+    run = create_run(config, root)
+    visitor = press(visit("train"), "Clone")
+    assert visitor.selectbox(key="train_preset").value == "alexnet-64"
+    assert visitor.segmented_control(key="train_model.activation").value == "tanh"
+    assert "--seed 5" in visitor.code[0].value and visitor.link == {**visitor.link, "run": run.id}
+    assert "like" not in visitor.link
+    visitor.segmented_control(key="train_model.activation").set_value("relu").run()
+    assert "tanh" not in visitor.code[0].value
+
+
+def test_settings_that_cannot_be_taken_over_are_told(visit, root, make_run):
+    visitor = visit("train", like=make_run().id)  # of no preset
+    assert "cannot be taken over" in visitor.complaints[0]
+    elsewhere = create_run(preset_config("alexnet-32", "my pets"), root)
+    visitor = visit("train", like=elsewhere.id)
+    assert "'my pets' is not on this machine" in visitor.complaints[0]
 
 
 def test_why_a_run_failed_is_told_with_its_log(visit, in_state):
@@ -363,7 +482,7 @@ def test_from_the_run_to_a_page_that_looks_into_it(visit, make_run, label, title
 def test_compare_puts_the_run_beside_the_networks_of_the_lens(visit, make_run):
     run = make_run()
     visitor = press(visit("train", run=run.id), "Compare")
-    assert visitor.title[0].value == "Compare" and visitor.link["models"] == f"alexnet-32-relu,{run.id}"
+    assert visitor.title[0].value == "Compare" and visitor.link["compared"] == f"alexnet-32-relu,{run.id}"
 
 
 def test_there_is_nothing_to_look_into_before_weights_are_kept(visit, in_state):

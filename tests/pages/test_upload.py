@@ -104,7 +104,7 @@ def test_an_unusual_picture_is_the_right_picture(visit, name, file, colours):
 def test_what_is_no_picture_is_one_sentence(visit, name, file, reason):
     visitor = visit("predict").upload(name, file())
     assert not visitor.exception
-    (error,) = (error.value for error in visitor.error)
+    (error,) = visitor.complaints
     assert name in error and reason in error and "\n" not in error
     assert visitor.link["picture"] == "cat" and visitor.main.image  # what was there before
     go_on(visitor)

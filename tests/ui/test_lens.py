@@ -12,12 +12,13 @@ from alexnet_explorer.ui import lens
 from alexnet_explorer.ui.lens import MOST_MODELS, Lens, read, write
 
 words = some.text(some.characters(codec="utf-8"), min_size=1, max_size=40)
-names = some.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", fullmatch=True)
+names = some.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,29}", fullmatch=True)
 small_numbers = some.none() | some.integers(0, 999_999)
 lenses = some.builds(
     Lens,
     picture=words,
     models=some.lists(names, min_size=1, max_size=MOST_MODELS, unique=True).map(tuple),
+    compared=some.lists(names, max_size=MOST_MODELS, unique=True).map(tuple),
     epoch=small_numbers,
     layer=some.none() | words,
     unit=small_numbers,

@@ -87,24 +87,6 @@ def test_both_charts_show_training_and_validation(run):
     assert [list(line.y) for line in error.data] == [[90.0], [75.0]]
 
 
-AT_WORK = this_process()
-
-
-@pytest.mark.parametrize(
-    ("status", "stopping", "text"),
-    [
-        (Status(), False, "not started"),
-        (Status(**AT_WORK), False, "starting …"),
-        (Status(state="running", **AT_WORK), False, "running"),
-        (Status(state="running", **AT_WORK), True, "stopping …"),
-        (Status(state="stopped"), True, "stopped"),
-        (Status(state="done"), False, "done"),
-    ],
-)
-def test_the_state_in_words(status, stopping, text):
-    assert live.state_text(status, stopping) == text
-
-
 @pytest.mark.parametrize(
     ("status", "text"),
     [
@@ -133,18 +115,14 @@ def test_durations(seconds, text):
     assert live.duration(seconds) == text
 
 
-def test_a_view_is_drawn_again_only_while_its_run_is_at_work():
-    assert live.refresh_seconds(Status(**AT_WORK)) == live.refresh_seconds(Status(state="running", **AT_WORK)) == 0.5
-    assert live.refresh_seconds(Status(state="running", step=50, **AT_WORK)) == 1.0
+def test_a_view_is_drawn_again_only_while_its_run_is_at_work_or_waits():
+    at_work = this_process()
+    assert live.refresh_seconds(Status(**at_work)) == live.refresh_seconds(Status(state="running", **at_work)) == 0.5
+    assert live.refresh_seconds(Status(state="running", step=50, **at_work)) == 1.0
+    assert live.refresh_seconds(Status(), place=2) == 2.0
+    assert live.refresh_seconds(Status(state="paused"), place=2) is None
     for status in (Status(), Status(state="done"), Status(state="stopped"), Status(state="failed")):
         assert live.refresh_seconds(status) is None
-
-
-def test_what_can_be_resumed(run):
-    assert live.can_resume(run, Status())  # never started
-    assert live.can_resume(run, Status(state="stopped")) and live.can_resume(run, Status(state="failed"))
-    assert not live.can_resume(run, Status(state="running", **AT_WORK))
-    assert not live.can_resume(run, Status(**AT_WORK)) and not live.can_resume(run, Status(state="done"))
 
 
 def test_a_chart_in_words():

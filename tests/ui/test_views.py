@@ -6,18 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from alexnet_explorer.inspection.mosaic import mosaic
-from alexnet_explorer.ui.views import PAGE_PIXELS, _layout, _shared_limits, _where, plain
+from alexnet_explorer.ui.views import COLUMN_GAP, PAGE_PIXELS, _layout, _shared_limits, _where, largest_units
 
 
 def tiles(count, side):
     return np.broadcast_to(np.float32(1), (count, side, side))
 
 
-@given(some.integers(1, 4096), some.integers(1, PAGE_PIXELS // 4 - 1), some.integers(1, 4))
-def test_a_mosaic_stays_inside_its_part_of_the_page(count, side, networks):
+@given(some.integers(1, 4096), some.integers(1, PAGE_PIXELS // 4 - COLUMN_GAP), some.integers(1, 4))
+def test_a_row_of_mosaics_is_no_wider_than_the_page(count, side, networks):
     layout = _layout(tiles(count, side), networks)
     assert 1 <= layout["columns"] <= count and layout["zoom"] >= 1
-    assert layout["columns"] * (side * layout["zoom"] + 1) - 1 <= PAGE_PIXELS // networks
+    width = layout["columns"] * (side * layout["zoom"] + 1) - 1
+    assert networks * width + (networks - 1) * COLUMN_GAP <= PAGE_PIXELS <= 940  # the column in a window of 1400 pixels
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,15 @@ def test_the_mosaic_is_as_wide_as_the_layout_says(count, side, networks):
     assert width == layout["columns"] * (side * layout["zoom"] + 1) - 1
     assert height <= 3 * PAGE_PIXELS
     assert side * layout["zoom"] >= 2  # a single value is more than a dot
+
+
+def test_maps_of_two_networks_are_enlarged_rather_than_put_into_half_of_the_space():
+    for networks in (1, 2):
+        assert _layout(tiles(32, 32), networks)["zoom"] >= 2
+
+
+def test_ten_classes_stand_in_one_row():
+    assert [_layout(tiles(10, 1), networks)["columns"] for networks in (1, 2, 3, 4)] == [10] * 4
 
 
 @pytest.mark.parametrize("side", [3, 13, 32, 227])
@@ -50,25 +60,17 @@ def test_small_maps_have_words_too(shape):
     assert _where(np.zeros(shape, np.float32), "It") == "It: nothing anywhere"
 
 
-@given(some.text(some.characters(codec="utf-8")))
-def test_the_text_of_a_user_is_all_there(text):
-    shown = plain(text)
-    assert "".join(c for i, c in enumerate(shown) if not (c == "\\" and _escapes(shown, i))) == text
-
-
-def _escapes(shown, place):
-    """Whether the backslash at `place` is there for the character after it: an odd one in its row."""
-    row = len(shown[: place + 1]) - len(shown[: place + 1].rstrip("\\"))
-    return row % 2 == 1
-
-
-@pytest.mark.parametrize("mark", ["*", "_", "`", "[", "#", "<", "$", ":", "~", "|", "!", "\\"])
-def test_what_markdown_would_take_for_a_mark_is_escaped(mark):
-    assert plain(f"a{mark}b") == f"a\\{mark}b"
-
-
 def test_networks_share_one_scale():
     positive, signed = np.array([0.0, 2.0], np.float32), np.array([[-3.0, 1.0]], np.float32)
     assert _shared_limits([positive]) == (0.0, 2.0)
     assert _shared_limits([positive, signed]) == (-3.0, 3.0)
     assert _shared_limits([]) == (0.0, 0.0)
+
+
+def test_the_largest_outputs_are_named_the_largest_first():
+    values = np.array([0.5, -9.0, 3.25, 1.0], np.float32)
+    assert largest_units(values, ("ant", "bee", "cat", "dog"), top=3) == [
+        {"unit": 2, "class": "cat", "output": "3.25"},
+        {"unit": 3, "class": "dog", "output": "1.00"},
+        {"unit": 0, "class": "ant", "output": "0.50"},
+    ]

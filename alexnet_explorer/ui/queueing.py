@@ -1,0 +1,209 @@
+"""The queue on the page: its list, the buttons of a run, and the question before anything is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import streamlit as st
+
+from alexnet_explorer.launch.queue import MOST_AT_ONCE, Action, Entry, Queue, allowed
+from alexnet_explorer.runs import Run, RunError, State, Status, find_run
+from alexnet_explorer.ui.settings import runs_folder
+from alexnet_explorer.ui.text import plain
+
+REFRESH_SECONDS = 2.0
+
+_ERROR = "queue_error"
+_ASKED = "queue_asked"  # the ids of the runs that may be deleted, if the visitor says so
+_AT_ONCE = "queue_at_once"
+
+BADGES: dict[State, tuple[str, str]] = {
+    "queued": (":material/hourglass_top:", "gray"),
+    "running": (":material/play_arrow:", "blue"),
+    "paused": (":material/pause:", "gray"),
+    "stopped": (":material/stop:", "orange"),
+    "failed": (":material/error:", "red"),
+    "interrupted": (":material/power_off:", "orange"),
+    "done": (":material/check:", "green"),
+}
+
+LABELS: dict[Action, tuple[str, str]] = {
+    "start": ("Start", "play_arrow"),
+    "resume": ("Resume", "resume"),
+    "pause": ("Pause", "pause"),
+    "stop": ("Stop", "stop"),
+    "cancel": ("Cancel", "close"),
+}
+
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+def queue() -> Queue:
+    """The queue of this app's runs."""
+    return Queue(runs_folder())
+
+
+def place_text(place: int) -> str:
+    """'third in the queue'."""
+    return f"{ORDINALS[place - 1] if place <= len(ORDINALS) else f'number {place}'} in the queue"
+
+
+def places() -> dict[str, int]:
+    """The place of each run of the queue; 0 where it is at work."""
+    return {entry.run.id: entry.place for entry in queue().entries()}
+
+
+def state_text(status: Status, asked: State | None = None, place: int | None = None) -> str:
+    """The state in a few words; `asked`: what its process was asked to become, `place`: its place in the queue."""
+    if status.at_work:
+        return {"paused": "pausing …", "stopped": "stopping …"}.get(
+            asked or "", "starting …" if status.state == "queued" else "running"
+        )
+    if status.state == "queued":
+        return place_text(place) if place else "not started"
+    return status.state
+
+
+def badge(status: Status, asked: State | None, place: int | None) -> None:
+    """The state as a coloured label."""
+    icon, colour = BADGES[status.state]
+    st.badge(state_text(status, asked, place), icon=icon, color=colour)  # type: ignore[arg-type]
+
+
+def can(run: Run, status: Status, queued: bool) -> frozenset[Action]:
+    """What can be done with a run now; nothing, for the moment, with one that was asked to stop."""
+    if run.in_gallery or (status.at_work and run.stop_requested()):
+        return frozenset()
+    return allowed(status, queued)
+
+
+def do(action: Action, runs: Sequence[Run]) -> None:
+    """Do it to each of the runs, and draw the page anew; what stands against it is shown then."""
+    add = partial(queue().add, quick=True)
+    acts: dict[Action, Callable[[Run], None]] = {
+        "start": add,
+        "resume": add,
+        "pause": queue().pause,
+        "stop": queue().stop,
+        "cancel": queue().cancel,
+        "delete": queue().delete,
+    }
+    for run in runs:
+        _attempt(partial(acts[action], run))
+    if action == "cancel":
+        ask_to_delete(runs)
+    st.rerun()
+
+
+def _attempt(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except RunError as error:
+        st.session_state[_ERROR] = str(error)
+
+
+def show_fault() -> None:
+    """Why the last click did not work, once."""
+    if message := st.session_state.pop(_ERROR, ""):
+        st.error(plain(message), icon=":material/error:")
+
+
+def buttons(run: Run, status: Status, queued: bool, key: str) -> None:
+    """What can be done with a run at work, waiting or put aside; what was asked of it already is off."""
+    possible = can(run, status, queued)
+    shown = possible or (allowed(status, queued) if not run.in_gallery else frozenset())
+    for action, (label, icon) in LABELS.items():
+        if action in shown and st.button(
+            label, icon=f":material/{icon}:", key=f"{key}_{action}", disabled=action not in possible
+        ):
+            do(action, [run])
+
+
+# Deleting
+
+
+def ask_to_delete(runs: Sequence[Run]) -> None:
+    """Ask, with the next drawing, whether these runs shall be deleted."""
+    st.session_state[_ASKED] = [run.id for run in runs]
+
+
+def question() -> None:
+    """The question, until it is answered."""
+    asked = []
+    for name in st.session_state.get(_ASKED, []):
+        try:
+            asked.append(find_run(name, runs_folder()))
+        except RunError:  # deleted meanwhile
+            continue
+    if not asked:
+        return
+    with st.container(border=True):
+        what = f"run {plain(asked[0].id)}" if len(asked) == 1 else f"{len(asked)} runs"
+        st.warning(f"Delete {what} with all settings, curves and weights? Nothing brings them back.")
+        with st.container(horizontal=True):
+            if st.button("Delete for good", icon=":material/delete_forever:", key="queue_delete"):
+                del st.session_state[_ASKED]
+                do("delete", asked)
+            if st.button("Keep", key="queue_keep"):
+                del st.session_state[_ASKED]
+                st.rerun()
+
+
+# The list
+
+
+def show(watched: str) -> None:
+    """The queue, where there is more in it than the run that is looked at. It redraws itself while it moves."""
+    question()
+    interval = _interval(queue().entries(), watched)
+    if interval is not None:
+        st.subheader("The queue", anchor=False)
+    st.fragment(_draw, run_every=interval or None)(watched, interval)
+
+
+def _interval(entries: Sequence[Entry], watched: str) -> float | None:
+    """Seconds between two drawings: 0 where nothing moves, None where there is nothing to show."""
+    if all(entry.run.id == watched for entry in entries):
+        return None
+    return REFRESH_SECONDS if any(e.status.at_work or e.status.state == "queued" for e in entries) else 0.0
+
+
+def _draw(watched: str, interval: float | None) -> None:
+    entries = queue().entries()
+    if _interval(entries, watched) != interval:
+        st.rerun()
+    if interval is None:
+        return
+    for entry in entries:
+        _row(entry, watched, sum(other.place > 0 for other in entries))
+    st.session_state[_AT_ONCE] = queue().at_once()
+    st.number_input("Runs at once", 1, MOST_AT_ONCE, key=_AT_ONCE, on_change=_take_at_once, width=180)
+
+
+def _take_at_once() -> None:
+    _attempt(partial(queue().set_at_once, st.session_state[_AT_ONCE]))
+
+
+def _row(entry: Entry, watched: str, last: int) -> None:
+    run, status, place = entry.run, entry.status, entry.place
+    try:
+        title = run.title
+    except RunError:
+        title = "(damaged)"
+    left, right = st.columns([1, 1], vertical_alignment="center")
+    with left.container(horizontal=True, vertical_alignment="center"):
+        badge(status, run.stop_requested(), place)
+        if st.button(f"{plain(title)} #{run.id[-4:]}", key=f"queue_watch_{run.id}", type="tertiary",
+                     help="Watch this run", disabled=run.id == watched):  # fmt: skip
+            st.query_params["run"] = run.id
+            st.rerun()
+    with right.container(horizontal=True, horizontal_alignment="right"):
+        ways = [("First", "vertical_align_top", 1), ("Up", "arrow_upward", place - 1),
+                ("Down", "arrow_downward", place + 1)]  # fmt: skip
+        for label, icon, to in ways if place else ():
+            key = f"queue_{label.lower()}_{run.id}"
+            if st.button(label, icon=f":material/{icon}:", key=key, disabled=not 1 <= to <= last or to == place):
+                _attempt(partial(queue().move, run, to))
+                st.rerun()
+        buttons(run, status, True, f"queue_{run.id}")
