@@ -18,6 +18,7 @@ from pathlib import Path
 from socket import gethostname
 from typing import Annotated, Literal
 
+import psutil
 from filelock import FileLock, Timeout
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -114,9 +115,8 @@ def share(slot: int, at_once: int, gpus: Sequence[str], cores: int) -> dict[str,
     environment = {}
     if len(gpus) > 1:
         environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-    if at_once > 1:  # the training leaves one of these to the page
-        environment["OMP_NUM_THREADS"] = str(max(1, (cores - 1) // at_once) + 1)
-    return environment
+    # One core stays with the page.
+    return environment | {"OMP_NUM_THREADS": str(max(1, (cores - 1) // at_once))}
 
 
 def gpus_of(environment: Mapping[str, str], driver: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
@@ -286,7 +286,7 @@ class Queue:
         room = max(0, _room(book, statuses))
         for name in wait[:room]:
             run, slot = Run(self.root / name), free_slot(book.slots)
-            environment = share(slot, _at_once(book), gpus_of(os.environ), os.cpu_count() or 1)
+            environment = share(slot, _at_once(book), gpus_of(os.environ), _cores())
             try:
                 local.start(run, environment, quick)
             except RunError as error:
@@ -341,6 +341,10 @@ class Queue:
         with self._locked():
             book = self._read()
             yield tidy(book, self._statuses(book.order))
+
+
+def _cores() -> int:
+    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
 
 
 def _at_once(book: Book) -> int:

@@ -191,14 +191,14 @@ def _row(entry: Entry, watched: str, last: int) -> None:
         title = run.title
     except RunError:
         title = "(damaged)"
-    left, right = st.columns([1, 1], vertical_alignment="center")
+    left, right = st.columns([5, 8], vertical_alignment="center")
     with left.container(horizontal=True, vertical_alignment="center"):
         badge(status, run.stop_requested(), place)
         if st.button(f"{plain(title)} #{run.id[-4:]}", key=f"queue_watch_{run.id}", type="tertiary",
                      help="Watch this run", disabled=run.id == watched):  # fmt: skip
             st.query_params["run"] = run.id
             st.rerun()
-    with right.container(horizontal=True, horizontal_alignment="right"):
+    with right.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
         ways = [("First", "vertical_align_top", 1), ("Up", "arrow_upward", place - 1),
                 ("Down", "arrow_downward", place + 1)]  # fmt: skip
         for label, icon, to in ways if place else ():

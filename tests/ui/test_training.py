@@ -44,6 +44,7 @@ def read_back(monkeypatch, tmp_path):
             raise RunError("this is as far as the test goes")
 
         monkeypatch.setattr(cli, "new_run", caught)
+        monkeypatch.setattr(cli, "_advise", lambda *given: None)
         monkeypatch.setattr("alexnet_explorer.data.sources.prepare", lambda *given, **named: None)
         words = shlex.split(command)
         assert words[:3] == ["python", "-m", "alexnet_explorer"]
