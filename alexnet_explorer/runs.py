@@ -137,6 +137,11 @@ class Run:
         """What tells this run from others: preset, data, and the toggles that differ from the preset."""
         return run_title(self.config)
 
+    def card(self) -> str:
+        """The model card of a network that ships, as Markdown; empty where there is none."""
+        file = self.path / "CARD.md"
+        return file.read_text(encoding="utf-8") if self.in_gallery and file.is_file() else ""
+
     def status(self) -> Status:
         """The state as seen from this machine: a dead process's run is interrupted, not running."""
         try:

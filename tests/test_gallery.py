@@ -20,8 +20,9 @@ def test_a_run_of_the_gallery_is_whole(run: Run) -> None:
     rows, _ = run.metrics()
     assert status.state == "done" and status.epoch == run.config.train.epochs
     assert status.summary["test/top1_error"] == rows[-1]["test/top1_error"]
-    assert run.weights_file().stat().st_size <= 1.5 * 2**20
-    assert run.config.data.name == "CIFAR-10 (JPEG copy)"
+    small = run.config.model.preset == "alexnet-32"
+    assert run.weights_file().stat().st_size <= (1.5 if small else 12) * 2**20
+    assert run.config.data.name == ("CIFAR-10 (JPEG copy)" if small else "Tiny ImageNet")
     assert not list(run.path.glob("checkpoints/state*"))
     kept = json.loads((run.path / "env.json").read_text())
     assert kept["precision"] == "fp32"
@@ -30,6 +31,16 @@ def test_a_run_of_the_gallery_is_whole(run: Run) -> None:
 def test_the_twins_differ_in_their_activation_alone() -> None:
     twins = {run.id: run.config for run in RUNS if run.id.startswith("alexnet-32-")}
     assert list(differences(twins)) == ["model.activation"]
+
+
+def test_the_card_states_the_errors_that_were_measured() -> None:
+    run = Run(GALLERY / "alexnet-64")
+    measured = run.status().summary
+    card = run.card()
+    assert f"{100 * measured['test/top1_error']:.1f} % | {100 * measured['test/top5_error']:.1f} %" in card
+    assert card.count("\n| ") >= 200 + 10  # every class has its row
+    loaded = load_weights(run.weights_file())
+    assert len(loaded.classes) == 200 and list(loaded.folders) == sorted(loaded.folders)
 
 
 def test_the_default_network_reaches_the_error_it_was_trained_for() -> None:

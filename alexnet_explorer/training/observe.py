@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,14 +20,17 @@ FLAT = 0.97  # a tanh beyond it, or a sigmoid as near its ends, passes less than
 
 
 def gradient_norms(model: AlexNet) -> dict[str, float]:
-    """The Euclidean norm of each layer's gradient, weights and biases together: {"gradient/conv1": …}."""
+    """The Euclidean norm of each layer's gradient, weights and biases together: {"gradient/conv1": …}.
+
+    A norm that is not a number is left out: the loss will not be one, either, and ends the run.
+    """
     named = [(name, p.grad) for name, p in model.named_parameters() if p.grad is not None]
     norms = torch.stack(torch._foreach_norm([gradient for _, gradient in named])).tolist()
     squares: dict[str, float] = {}
     for (name, _), norm in zip(named, norms, strict=True):
         layer = f"gradient/{name.rpartition('.')[0]}"
         squares[layer] = squares.get(layer, 0.0) + norm**2
-    return {layer: square**0.5 for layer, square in squares.items()}
+    return {layer: square**0.5 for layer, square in squares.items() if math.isfinite(square)}
 
 
 class UnitWatch:
@@ -41,7 +45,13 @@ class UnitWatch:
         self.modules: dict[str, nn.Module] = {
             name: model.get_submodule(name) for name, layer in model.layers.items() if layer.kind == "activation"
         }
-        self.totals: dict[str, Tensor] = {}
+        # Of each unit, images that it says something about; or of all responses, how many are flat, and how many.
+        device = next(model.parameters()).device
+        self.totals = {
+            name: torch.zeros(model.layers[name].output[0] if self.activation == "relu" else 2, dtype=torch.float64,
+                              device=device)
+            for name in self.modules
+        }  # fmt: skip
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -57,11 +67,11 @@ class UnitWatch:
         def look(module: nn.Module, inputs: Any, output: Tensor) -> None:
             if self.activation == "relu":
                 seen = output.flatten(2).amax(2) if output.dim() == 4 else output
-                seen = (seen > 0).sum(0).double()  # of each unit: images that it says something about
+                seen = (seen > 0).sum(0)
             else:
                 distance = output.abs() if self.activation == "tanh" else (2 * output - 1).abs()
-                seen = torch.stack([(distance > FLAT).sum(), distance.new_tensor(distance.numel())]).double()
-            self.totals[name] = self.totals[name] + seen if name in self.totals else seen
+                seen = torch.stack([(distance > FLAT).sum(), distance.new_tensor(distance.numel())])
+            self.totals[name] += seen
 
         return look
 

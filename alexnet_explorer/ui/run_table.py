@@ -176,6 +176,9 @@ def _button(label: str, icon: str, enabled: bool, hint: str = "") -> bool:
 
 
 def _config(run: Run) -> None:
+    if card := run.card():
+        with st.expander("Its model card: data, recipe, errors, limits", icon=":material/description:"):
+            st.markdown(card)
     with st.expander(f"The settings of {plain(run.id)}", icon=":material/data_object:"):
         try:
             st.json(run.config.to_json(), expanded=2)

@@ -80,7 +80,8 @@ def test_two_processes_have_the_loss_curve_of_one(alone, tmp_path):
     assert ours["val/top1_error"] == theirs["val/top1_error"]
 
 
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_interrupts_the_run_and_it_goes_on(alone, tmp_path, victim):
     process = train(tmp_path, "--epochs", "2", *SETTINGS, processes=2, wait=False)
     workers = _workers(process.pid)

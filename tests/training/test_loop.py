@@ -426,7 +426,7 @@ def test_other_images_under_the_same_name_are_not_trained_on(start, packed, pack
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "call"), [(checkpoint, "write_atomic", 2), (loop, "save_weights", 3), (Run, "write_status", 20)]
+    ("owner", "name", "call"), [(checkpoint, "write_tensors", 2), (loop, "save_weights", 3), (Run, "write_status", 20)]
 )
 def test_a_full_disk_ends_it_in_words_with_its_checkpoint_whole(
     start, trained, at_every_step, monkeypatch, owner, name, call
