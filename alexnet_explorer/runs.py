@@ -45,6 +45,9 @@ STALE_AFTER_SECONDS = 120.0
 LEASE_SECONDS = 3.0
 
 
+SUMMARISED = ("train/", "val/", "epoch/", "test/")  # what each layer does stays in the metrics
+
+
 class RunError(ValueError):
     """A run that is not there, or cannot do what was asked; the message is for humans."""
 
@@ -327,10 +330,10 @@ def find_run(run_id: str, root: Path) -> Run:
 
 
 def summarise(rows: Sequence[dict[str, float]], so_far: Mapping[str, float] | None = None) -> dict[str, float]:
-    """The last value of each metric of the rows, and the lowest validation error as `best/val_top1_error`."""
+    """The last loss and errors of the rows, and the lowest validation error as `best/val_top1_error`."""
     summary = dict(so_far or {})
     for row in rows:
-        summary |= {name: value for name, value in row.items() if "/" in name}
+        summary |= {name: value for name, value in row.items() if name.startswith(SUMMARISED)}
         if "val/top1_error" in row:
             summary["best/val_top1_error"] = min(row["val/top1_error"], summary.get("best/val_top1_error", 1.0))
     return summary

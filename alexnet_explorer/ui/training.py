@@ -302,7 +302,7 @@ def _control(field: str, widget: Callable[..., Any], label: str, fault: str = ""
     st.session_state[key] = _value(field)
     widget(label, key=key, on_change=_take, args=(field,), **options)
     if f"{field.partition('.')[2]}=" in fault:
-        st.error(fault, icon=":material/error:")
+        st.error(plain(fault), icon=":material/error:")
     if field in PAPER:
         st.caption(PAPER[field])
 
