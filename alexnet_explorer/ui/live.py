@@ -149,12 +149,12 @@ def open_page(name: str, models: Sequence[str] = (), **query: str) -> None:
 
 def _draw(run: Run, interval: float | None) -> None:
     status, place = run.status(), queueing.places().get(run.id)
-    if refresh_seconds(status, place) != interval:
-        st.rerun()
     _headline(run, status, place)
     _numbers(status)
     _curves(run, status.summary)
     _ways_on(run)
+    if refresh_seconds(status, place) != interval:
+        st.rerun()  # after the buttons: a click that came with this drawing would be lost
 
 
 def _headline(run: Run, status: Status, place: int | None) -> None:

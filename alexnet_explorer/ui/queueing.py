@@ -171,14 +171,13 @@ def _interval(entries: Sequence[Entry], watched: str) -> float | None:
 
 def _draw(watched: str, interval: float | None) -> None:
     entries = queue().entries()
+    if interval is not None:
+        for entry in entries:
+            _row(entry, watched, sum(other.place > 0 for other in entries))
+        st.session_state[_AT_ONCE] = queue().at_once()
+        st.number_input("Runs at once", 1, MOST_AT_ONCE, key=_AT_ONCE, on_change=_take_at_once, width=180)
     if _interval(entries, watched) != interval:
-        st.rerun()
-    if interval is None:
-        return
-    for entry in entries:
-        _row(entry, watched, sum(other.place > 0 for other in entries))
-    st.session_state[_AT_ONCE] = queue().at_once()
-    st.number_input("Runs at once", 1, MOST_AT_ONCE, key=_AT_ONCE, on_change=_take_at_once, width=180)
+        st.rerun()  # after the buttons: a click that came with this drawing would be lost
 
 
 def _take_at_once() -> None:

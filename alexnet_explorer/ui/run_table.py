@@ -101,8 +101,6 @@ def _interval(statuses: Sequence[Status], places: Mapping[str, int]) -> float | 
 def _draw(words: str, interval: float | None) -> None:
     runs = {run.id: run for run in list_runs(runs_folder())}
     statuses, places = {name: run.status() for name, run in runs.items()}, queueing.places()
-    if _interval(list(statuses.values()), places) != interval:
-        st.rerun()
     rows = [row(run, statuses[name], places.get(name)) for name, run in runs.items()]
     rows = [shown for shown in rows if matches(shown, words)]
     if not rows:
@@ -112,6 +110,8 @@ def _draw(words: str, interval: float | None) -> None:
     queueing.question()
     for run in chosen:
         _config(run)
+    if _interval(list(statuses.values()), places) != interval:
+        st.rerun()  # after the buttons: a click that came with this drawing would be lost
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:

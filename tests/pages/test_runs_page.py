@@ -123,6 +123,15 @@ def test_a_run_at_work_can_be_stopped(visit, make_run):
     assert run.stop_file.exists() and table(visitor).loc[run.id]["status"] == "stopping …"
 
 
+def test_a_click_counts_also_where_the_pace_of_drawing_changes_with_it(visit, make_run, monkeypatch):
+    run = at_work(make_run())
+    visitor = choose(visit("runs"), run)
+    paces = iter([1.0, 2.0])
+    monkeypatch.setattr(run_table, "_interval", lambda statuses, places: next(paces, None))
+    press(visitor, "Stop")
+    assert run.stop_file.exists()
+
+
 def test_stopped_runs_can_be_resumed(visit, make_run, monkeypatch):
     started, schedulers = [], []
     monkeypatch.setattr(local, "start", lambda run, environment, quick: started.append(at_work(run).id))

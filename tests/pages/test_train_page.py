@@ -16,7 +16,7 @@ from alexnet_explorer.data.packed import DataError, list_sets
 from alexnet_explorer.launch import local
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import Run, Status, create_run, list_runs, this_process
-from alexnet_explorer.ui import preparing, training
+from alexnet_explorer.ui import live, preparing, queueing, training
 
 
 @pytest.fixture(autouse=True)
@@ -330,6 +330,15 @@ def test_stop_asks_the_run_to_stop_and_says_so(visit, in_state):
     assert "stopping …" in badge(visitor) and buttons(visitor)["Stop"].disabled
 
 
+def test_a_click_counts_also_where_the_pace_of_drawing_changes_with_it(visit, in_state, monkeypatch):
+    run = in_state("running")
+    visitor = visit("train")
+    paces = iter([0.5, 1.0])
+    monkeypatch.setattr(live, "refresh_seconds", lambda status, place: next(paces, None))
+    press(visitor, "Stop")
+    assert run.stop_file.exists()
+
+
 @pytest.mark.parametrize("state", ["stopped", "failed", "interrupted"])
 def test_resume_starts_it_again(visit, in_state, started, state):
     run = in_state(state, message="its process ended" if state != "stopped" else "")
@@ -403,6 +412,14 @@ def test_another_run_of_the_queue_can_be_watched_and_paused_from_its_list(queued
     assert Run(root / second).status().state == "paused" and order(root) == [first, second, third]
     click(visitor, f"queue_watch_{second}")
     assert visitor.link["run"] == second and "paused" in badge(visitor)
+
+
+def test_a_click_on_the_list_counts_also_where_its_pace_changes_with_it(queued, root, monkeypatch):
+    visitor, (_, second, _) = queued
+    paces = iter([2.0, 0.0])
+    monkeypatch.setattr(queueing, "_interval", lambda entries, watched: next(paces, None))
+    click(visitor, f"queue_{second}_pause")
+    assert Run(root / second).status().state == "paused"
 
 
 @pytest.mark.parametrize("answer", ["Delete for good", "Keep"])
