@@ -22,6 +22,7 @@ with result:
     if config:
         with st.expander("The network that these settings make", icon=":material/layers:", expanded=run is None):
             training.plan(config)
+queueing.queue().make_ready()
 page.foot(
     "**Notice** when the two curves part: where training still falls and validation does not, the network learns its "
     "images by heart. Then change one switch, start again, and compare the two runs.",

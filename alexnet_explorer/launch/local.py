@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
+from typing import NamedTuple
 
 import psutil
 
@@ -20,6 +22,7 @@ from ..runs import Run, RunError
 PROJECT = Path(__file__).resolve().parents[2]  # where `python -m alexnet_explorer` finds the package
 NICENESS = 10  # training gives way to the page
 QUICK_SECONDS = 10.0  # but not at first, where a visitor waits for the first curves
+READY_SECONDS = 900.0  # for which a process that has loaded PyTorch is kept for a visitor
 
 
 def start(run: Run, environment: Mapping[str, str] | None = None, quick: bool = False) -> None:
@@ -28,8 +31,9 @@ def start(run: Run, environment: Mapping[str, str] | None = None, quick: bool = 
     `environment` is added to this process's own. A `quick` start gives way to the page after a few seconds only.
     Raises RunError where the run is at work, done, or cannot be written.
     """
-    command = ["alexnet_explorer", "train", "--resume", run.id]
-    command += ["--runs", str(run.path.parent.resolve())]  # the process works in another folder
+    arguments = ["train", "--resume", run.id]
+    arguments += ["--runs", str(run.path.parent.resolve())]  # the process works in another folder
+    log, environment = run.path / "log.txt", {**os.environ, **(environment or {})}
     # The lease keeps others from starting it too; the new process takes it once it has loaded PyTorch.
     with run.held(seconds=0):
         status = run.status()
@@ -37,7 +41,8 @@ def start(run: Run, environment: Mapping[str, str] | None = None, quick: bool = 
             raise RunError(f"run {run.id} is done already")
         try:
             run.stop_file.unlink(missing_ok=True)
-            child = psutil.Process(detach(command, run.path / "log.txt", {**os.environ, **(environment or {})}))
+            number = _hand_over(arguments, log, environment) if quick else None
+            child = psutil.Process(number or detach(["alexnet_explorer", *arguments], log, environment))
             # Until the process speaks for itself.
             starting = replace(status, state="queued", message="", host=gethostname(), pid=child.pid,
                                pid_started=child.create_time(), heartbeat=time.time())  # fmt: skip
@@ -60,6 +65,64 @@ def detach(command: list[str], log: Path, environment: Mapping[str, str] | None 
             stderr=file, start_new_session=True,
         )  # fmt: skip
     return process.pid
+
+
+class _Ready(NamedTuple):
+    """A process that has loaded PyTorch, or is about to, and waits to be told what to do."""
+
+    process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+    since: float
+
+    def usable(self, environment: Mapping[str, str]) -> bool:
+        young = time.monotonic() - self.since < READY_SECONDS
+        return young and self.environment == environment and self.process.poll() is None
+
+
+_ready: _Ready | None = None
+_ready_lock = threading.Lock()
+
+
+def make_ready(environment: Mapping[str, str] | None = None) -> None:
+    """Have a process load PyTorch for the next quick start in this environment, which gains two seconds by it.
+
+    There is one at most. It ends with this process, or where nobody needs it for a quarter of an hour.
+    """
+    global _ready
+    environment = {**os.environ, **(environment or {})}
+    with _ready_lock:
+        if _ready and _ready.usable(environment):
+            return
+        _dismiss()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "alexnet_explorer.launch.ready", str(READY_SECONDS + 60)], cwd=PROJECT,
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        _ready = _Ready(process, environment, time.monotonic())
+
+
+def _hand_over(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int | None:
+    """Let the process that is ready do what `python -m alexnet_explorer …` would. Returns its process id, if any."""
+    global _ready
+    with _ready_lock:
+        if _ready is None or not _ready.usable(environment):
+            return None
+        process, _ready = _ready.process, None
+    assert process.stdin is not None
+    order = json.dumps({"arguments": arguments, "log": str(log.resolve())}).encode() + b"\n"
+    try:
+        with process.stdin as pipe:
+            pipe.write(order)
+    except OSError:  # it died this moment
+        return None
+    return process.pid
+
+
+def _dismiss() -> None:
+    """Without an order it ends."""
+    if _ready and _ready.process.stdin:
+        _ready.process.stdin.close()
 
 
 def _give_way(process: psutil.Process) -> None:

@@ -173,6 +173,12 @@ class Queue:
             return 0
         return 1 + sum(not statuses[name].at_work for name in book.order)
 
+    def make_ready(self) -> None:
+        """Where a run that is added now would start: have a process for it that has loaded PyTorch already."""
+        book, statuses = self._seen()
+        if _room(book, statuses) > len(waiting(book, statuses)):
+            local.make_ready(_environment(book))
+
     def allowed(self, run: Run) -> frozenset[Action]:
         """What can be done with this run now."""
         return frozenset() if run.in_gallery else allowed(run.status(), run.id in self._read().order)
@@ -286,9 +292,8 @@ class Queue:
         room = max(0, _room(book, statuses))
         for name in wait[:room]:
             run, slot = Run(self.root / name), free_slot(book.slots)
-            environment = share(slot, _at_once(book), gpus_of(os.environ), _cores())
             try:
-                local.start(run, environment, quick)
+                local.start(run, _environment(book), quick)
             except RunError as error:
                 book = replace(book, order=tuple(other for other in book.order if other != name))
                 with suppress(RunError):  # another process has it
@@ -341,6 +346,11 @@ class Queue:
         with self._locked():
             book = self._read()
             yield tidy(book, self._statuses(book.order))
+
+
+def _environment(book: Book) -> dict[str, str]:
+    """Of the run that is started next."""
+    return share(free_slot(book.slots), _at_once(book), gpus_of(os.environ), _cores())
 
 
 def _cores() -> int:

@@ -2,13 +2,17 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from alexnet_explorer.launch.local import NICENESS, start
+from alexnet_explorer.launch import local
+from alexnet_explorer.launch.local import NICENESS, make_ready, start
 from alexnet_explorer.runs import RunError, Status, new_run, this_process
 
 
@@ -86,3 +90,42 @@ def test_the_gallery_is_not_trained_again(packed, small, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="ships with the project"):
         start(run)
     assert json.loads((run.path / "status.json").read_text())["state"] == "queued"
+
+
+@pytest.fixture
+def ready():
+    """Gives the process that is ready; none is left over."""
+    yield lambda: local._ready.process
+    local._dismiss()
+    local._ready = None
+
+
+def test_a_process_that_is_ready_gets_the_next_run_that_someone_waits_for(started, ready, small, packed):
+    make_ready()
+    process = ready()
+    make_ready()
+    assert ready() is process  # one is enough
+    run = new_run(small(), packed, Path("runs"))
+    started(run)
+    assert run.status().pid == process.pid and local._ready is None
+    assert wait(run, lambda status: not status.at_work).state == "done"
+    assert process.wait(60) == 0 and "val error" in (run.path / "log.txt").read_text()
+
+
+def test_a_process_that_is_ready_is_left_alone_where_it_does_not_fit(started, ready, small, packed, monkeypatch):
+    make_ready({"OMP_NUM_THREADS": "2"})
+    process = ready()
+    run = new_run(small(), packed, Path("runs"))
+    start(run, {"OMP_NUM_THREADS": "1"}, quick=True)
+    assert run.status().pid != process.pid and ready() is process
+    wait(run, lambda status: not status.at_work)
+    monkeypatch.setattr(local, "READY_SECONDS", 0.0)  # it may end at any moment by now
+    make_ready({"OMP_NUM_THREADS": "2"})
+    assert ready() is not process and process.wait(60) == 0
+
+
+def test_a_process_that_is_ready_ends_with_the_app():
+    code = "from alexnet_explorer.launch import local; local.make_ready(); print(local._ready.process.pid)"
+    app = subprocess.run([sys.executable, "-c", code], cwd=local.PROJECT, capture_output=True, text=True, check=True)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(app.stdout)).wait(60)

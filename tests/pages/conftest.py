@@ -10,6 +10,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
 from alexnet_explorer.data.preprocess import Preprocessing
+from alexnet_explorer.launch import local
 from alexnet_explorer.model import AlexNet, initialise
 from alexnet_explorer.runs import Status, create_run
 from alexnet_explorer.weights import save_weights
@@ -23,6 +24,7 @@ def root(tmp_path, monkeypatch):
     """The runs folder of the app, empty."""
     monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("ALEXNET_EXPLORER_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(local, "make_ready", lambda environment: None)  # nobody waits for curves here
     return tmp_path / "runs"
 
 
