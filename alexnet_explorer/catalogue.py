@@ -25,7 +25,7 @@ class ModelEntry:
     title: str
     kind: Literal["gallery", "run", "imported"]
     path: Path
-    epochs: tuple[tuple[int, Path], ...] = ()  # its complete snapshots, in order
+    epochs: tuple[tuple[int, Path], ...] = ()  # its whole snapshots, in order; `path` may be newer than the last
 
     def at(self, epoch: int | None) -> Path:
         """The weights of an epoch, or the newest ones; imported weights have no epochs, and are what they are.
@@ -87,10 +87,11 @@ def find_weights(name: str, root: Path) -> tuple[bytes, str, str]:
 
 def _run_entry(run: Run) -> ModelEntry | None:
     try:
-        whole = [(epoch, file) for epoch, file in run.snapshots().items() if _complete(file)]
-        if not whole:
+        kind: Literal["gallery", "run"] = "gallery" if run.in_gallery else "run"
+        newest = run.weights_file()
+        if newest is None:
             return None
-        return ModelEntry(run.id, run.title, "gallery" if run.in_gallery else "run", whole[-1][1], tuple(whole))
+        return ModelEntry(run.id, run.title, kind, newest, tuple(run.whole_snapshots().items()))
     except RunError:
         return None
 
@@ -102,10 +103,3 @@ def _file_entry(file: Path) -> ModelEntry | None:
         return ModelEntry(file.stem, read_metadata(file).get("title", file.stem), "imported", file)
     except WeightsError:
         return None
-
-
-def _complete(file: Path) -> bool:
-    try:
-        return read_metadata(file).get("layers", "[]") == "[]"
-    except WeightsError:
-        return False

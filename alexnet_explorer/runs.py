@@ -29,6 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .config import MODEL_PRESETS, ConfigError, RunConfig, explain
 from .files import slug, write_atomic, write_json
+from .weights_file import is_whole
 
 if TYPE_CHECKING:
     from .data.packed import PackedSet
@@ -191,10 +192,18 @@ class Run:
         """The weights that a fine-tuned run begins from, so that it can be repeated from its directory alone."""
         return self.path / "checkpoints" / "init.safetensors"
 
+    @property
+    def last_file(self) -> Path:
+        """The weights as they are at the checkpoint, while the run has not come to its end."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    def whole_snapshots(self) -> dict[int, Path]:
+        """The snapshots that hold every layer, in order."""
+        return {epoch: file for epoch, file in self.snapshots().items() if is_whole(file)}
+
     def weights_file(self) -> Path | None:
-        """The newest weights that can predict: the last snapshot, or None before the first epoch was kept."""
-        snapshots = self.snapshots()
-        return snapshots[max(snapshots)] if snapshots else None
+        """The newest weights that can predict: the checkpoint's, else the last whole snapshot, or None."""
+        return self.last_file if self.last_file.is_file() else next(reversed(self.whole_snapshots().values()), None)
 
     def lease(self) -> FileLock:
         """The lock that its one writer holds; the system releases it when the process dies."""

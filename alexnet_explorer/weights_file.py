@@ -55,6 +55,14 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     return metadata
 
 
+def is_whole(path: Path) -> bool:
+    """Whether this is a weights file with every layer of its network."""
+    try:
+        return read_metadata(path).get("layers", "[]") == "[]"
+    except WeightsError:
+        return False
+
+
 def check_version(metadata: Mapping[str, str], name: str) -> None:
     """Raises WeightsError unless the metadata is ours and of a version that this code reads."""
     version = metadata.get("alexnet_explorer")

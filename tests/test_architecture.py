@@ -23,7 +23,7 @@ LAYERS = (
     {"inspection"},
     {"figures", "studies", "bench"},
     {"ui", "cli"},
-    {"__main__"},
+    {"__main__", "ready"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 

@@ -70,6 +70,14 @@ def test_an_epoch_gives_its_own_weights(trained):
         entry.at(7)
 
 
+def test_a_run_under_way_predicts_with_its_checkpoint(root, trained):
+    run = create_run(trained.relu.config, root)
+    for file in (run.path / "checkpoints" / "epoch-00001.safetensors", run.last_file):
+        shutil.copy(trained.relu.weights_file(), file)
+    (entry,) = list_models(root)
+    assert entry.path == entry.at(None) == run.last_file and [epoch for epoch, _ in entry.epochs] == [1]
+
+
 def test_partial_snapshots_are_no_networks(root, trained):
     run = create_run(trained.relu.config, root)
     loaded = load_weights(trained.relu.weights_file())

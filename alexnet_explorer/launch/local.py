@@ -95,7 +95,7 @@ def make_ready(environment: Mapping[str, str] | None = None) -> None:
             return
         _dismiss()
         process = subprocess.Popen(
-            [sys.executable, "-m", "alexnet_explorer.launch.ready", str(READY_SECONDS + 60)], cwd=PROJECT,
+            [sys.executable, "-m", "alexnet_explorer.ready", str(READY_SECONDS + 60)], cwd=PROJECT,
             env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip

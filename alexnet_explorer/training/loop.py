@@ -12,7 +12,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -324,21 +324,20 @@ class _Session:
             self.progress.metrics_bytes = file.seek(0, os.SEEK_END)
         self.progress.seconds = self._seconds()
         save_state(self.run.state_file, self.model, self.optimiser, self.progress)
+        self._save_weights(self.run.last_file)
 
     def _keep_snapshot(self) -> None:
         if not self.group.leads:
             return
         last = self.progress.epoch == self.config.train.epochs
+        file = self.run.path / "checkpoints" / f"epoch-{self.progress.epoch:05d}.safetensors"
+        self._save_weights(file, () if last else self.config.train.snapshot_layers)
+
+    def _save_weights(self, file: Path, layers: Sequence[str] = ()) -> None:
         save_weights(
-            self.run.path / "checkpoints" / f"epoch-{self.progress.epoch:05d}.safetensors",
-            self.model,
-            self.data.preprocessing,
-            self.classes,
-            self.config,
-            layers=() if last else self.config.train.snapshot_layers,
-            folders=self.data.packed.folders,
-            extra={"epoch": str(self.progress.epoch)},
-        )
+            file, self.model, self.data.preprocessing, self.classes, self.config, layers=layers,
+            folders=self.data.packed.folders, extra={"epoch": str(self.progress.epoch)},
+        )  # fmt: skip
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
@@ -374,6 +373,8 @@ class _Session:
         self.status = replace(self.status, state=state, seconds=self._seconds(), seconds_left=None)
         if self.group.leads:
             self._write_status()
+            if state == "done":  # the last snapshot holds the same
+                self.run.last_file.unlink(missing_ok=True)
             self.run.stop_file.unlink(missing_ok=True)
             self.report(self.status, None)
         return self.status

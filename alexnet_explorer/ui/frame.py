@@ -26,6 +26,7 @@ PAGES_FOLDER = Path(__file__).parents[2] / "pages"
 _FRAMED: ContextVar[bool] = ContextVar("framed", default=False)  # whether this script run came through `run`
 
 OWN_PREDICTION = -1  # in the list of classes: no class is fixed
+NEWEST = -1  # in the list of epochs: the weights of the checkpoint
 ALL_KINDS = ("conv", "activation", "lrn", "pool", "fc")
 
 
@@ -136,7 +137,9 @@ def choose(page: Page) -> None:
     layers = {layer.name: layer for layer in first.layers(page.layer_kinds)}
     name = layer_for(page, layers)
     if "epoch" in page.uses:
-        _choose_epoch(list(epochs_for(page, found[0], name)))
+        epochs = epochs_for(page, found[0], name)
+        # A run that has not come to its end has weights newer than its last snapshot.
+        _choose_epoch([*epochs, *([] if found[0].path in epochs.values() else [NEWEST])])
     if "layer" in page.uses:
         _select(
             "Layer", "layer", list(layers), name, [f"{n}  ·  {'×'.join(map(str, layers[n].output))}" for n in layers]
@@ -246,6 +249,7 @@ def _choose_epoch(epochs: Sequence[int]) -> None:
     st.session_state["lens_epoch"] = wanted if wanted in epochs else epochs[-1]
     st.select_slider(
         "Epoch", epochs, key="lens_epoch", on_change=_take_epoch, args=(epochs[-1],),
+        format_func=lambda epoch: "newest" if epoch == NEWEST else str(epoch),
         help="The network as it was after this many passes over its training images.",
     )  # fmt: skip
 

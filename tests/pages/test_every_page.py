@@ -9,7 +9,7 @@ import pytest
 from alexnet_explorer.catalogue import imported_folder
 from alexnet_explorer.runs import GALLERY, Run
 from alexnet_explorer.ui import networks
-from alexnet_explorer.ui.frame import PAGES, PAGES_FOLDER
+from alexnet_explorer.ui.frame import NEWEST, PAGES, PAGES_FOLDER
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights import load_layer
 
@@ -196,6 +196,18 @@ def test_the_first_visitor_of_a_server_may_come_by_a_link(visit_first):
 def test_an_epoch_of_the_link_shows_the_network_as_it_was_then(visit, make_run):
     run = make_run(epochs=(0, 1, 3))
     assert visit("filters", models=run.id, epoch=0).charts != visit("filters", models=run.id).charts
+
+
+def test_a_run_that_was_stopped_shows_its_newest_weights(visit, make_run):
+    run = make_run(epochs=(0, 1, 3))
+    run.snapshots()[3].rename(run.last_file)
+    visitor = visit("activations", models=run.id)
+    slider = visitor.select_slider(key="lens_epoch")
+    assert slider.options == ["0", "1", "newest"] and slider.value == NEWEST and not visitor.exception
+    slider.set_value(1).run()
+    assert visitor.link["epoch"] == "1"
+    visitor.select_slider(key="lens_epoch").set_value(NEWEST).run()
+    assert "epoch" not in visitor.link
 
 
 def test_filters_of_conv1_are_there_for_epochs_of_which_nothing_else_was_kept(visit):

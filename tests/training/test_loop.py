@@ -254,6 +254,18 @@ def test_a_stopped_run_goes_on_to_the_weights_of_one_never_stopped(start, at_eve
     assert_same(whole, stopped)
 
 
+def test_a_stopped_run_predicts_with_its_checkpoint(start, at_every_step):
+    run = start()
+    train(run, stop_at(run, 8))
+    assert run.weights_file() == run.last_file and list(run.snapshots()) == [0, 1]
+    predicting = load_weights(run.weights_file()).model.state_dict()
+    kept = safetensors.torch.load_file(run.state_file)
+    for name, weight in predicting.items():
+        assert torch.equal(weight, kept[f"model.{name}"].half().float())
+    train(run)
+    assert run.weights_file() == run.snapshots()[3] and not run.last_file.exists()
+
+
 def test_the_rate_falls_on_a_plateau_also_across_a_stop(start, at_every_step, monkeypatch):
     def flat(session, part, mistakes=None):
         return {f"{part}/loss": 1.0, f"{part}/top1_error": 0.5}

@@ -1,6 +1,6 @@
-"""A process that loads PyTorch, then waits for one order on stdin: `python -m alexnet_explorer.launch.ready SECONDS`.
+"""A process that loads PyTorch, then waits for one order on stdin: `python -m alexnet_explorer.ready SECONDS`.
 
-`local.make_ready` starts it. The order is a line of JSON: {"arguments": of the command line, "log": a file}.
+`launch.local.make_ready` starts it. The order is a line of JSON: {"arguments": of the command line, "log": a file}.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 import threading
 from pathlib import Path
 
-from ..cli import main
-from ..training import loop  # noqa: F401 - so that it is loaded when the order comes
+from .cli import main
+from .training import loop  # noqa: F401 - so that it is loaded when the order comes
 
 if __name__ == "__main__":
     patience = threading.Timer(float(sys.argv[1]), os._exit, [0])
