@@ -201,7 +201,8 @@ class _Session:
         # Meant for an earlier process; the start of this one is known to a second.
         if stop.exists() and stop.stat().st_mtime < self.status.pid_started - 2:
             stop.unlink()
-        for part in (self.run.path / "checkpoints").glob(".*"):  # left by a process that was killed while it wrote
+        # Left by a process that was killed while it wrote.
+        for part in (*(self.run.path / "checkpoints").glob(".*"), *self.run.path.glob(".*.json.*")):
             part.unlink()
         self._write_status()
 

@@ -397,6 +397,94 @@ def test_many_kills(start, spawn):
     kill_and_resume(start, spawn, 20, train__batch_size=2, train__epochs=40)
 
 
+# A moment: the function at whose call (the first is 1) the process is killed, before it or after it, and a file that
+# is cut short at that moment, as a file is that was being written.
+FORWARD, UPDATE = "alexnet_explorer.model:AlexNet.forward", "alexnet_explorer.training.optimiser:MomentumSGD.step"
+RENAME, ROW = "pathlib:Path.replace", "alexnet_explorer.training.loop:_Session._log"
+MOMENTS = {
+    "in the first batch": (FORWARD, 1, "before", ""),
+    "in a forward pass": (FORWARD, 10, "before", ""),
+    "between the gradients and the update": (UPDATE, 9, "before", ""),
+    "between the update and its row": (UPDATE, 9, "after", ""),
+    "in the middle of a row": (ROW, 10, "after", "metrics.jsonl"),
+    "in the validation": ("alexnet_explorer.training.observe:Mistakes.add", 2, "before", ""),
+    "while the status is written": (f"{RENAME} status.json", 2, "before", ".status.json.*"),
+    "while the mistakes are written": (f"{RENAME} mistakes.json", 2, "before", ".mistakes.json.*"),
+    "while a snapshot is written": (f"{RENAME} epoch-00002.safetensors", 1, "before", ".epoch-00002.safetensors.part"),
+    "between a snapshot and the checkpoint": (f"{RENAME} epoch-00002.safetensors", 1, "after", ""),
+    "while a checkpoint is written": (f"{RENAME} state.safetensors", 2, "before", ".state.safetensors.part"),
+    "before a checkpoint takes its name": (f"{RENAME} state.safetensors", 2, "before", ""),
+    "after a checkpoint took its name": (f"{RENAME} state.safetensors", 2, "after", ""),
+    "between the last checkpoint and the end": (f"{RENAME} state.safetensors", 3, "after", ""),
+}
+
+KILLER = """
+import importlib, os, signal, sys
+from pathlib import Path
+import alexnet_explorer.training.loop as loop
+from alexnet_explorer.runs import Run
+
+where, call, when, cut, folder = sys.argv[1:]
+(where, _, file), left = where.partition(" "), int(call)
+module, _, names = where.partition(":")
+owner = importlib.import_module(module)
+*path, name = names.split(".")
+for part in path:
+    owner = getattr(owner, part)
+original = getattr(owner, name)
+
+def die():
+    if cut:
+        file = next(Path(folder).rglob(cut))
+        os.truncate(file, file.stat().st_size - 9)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def deadly(*arguments, **settings):
+    global left
+    left -= not file or Path(arguments[1]).name == file
+    hit = left == 0
+    if hit and when == "before":
+        die()
+    result = original(*arguments, **settings)
+    if hit:
+        die()
+    return result
+
+setattr(owner, name, deadly)
+loop.train(Run(Path(folder)))
+"""
+
+
+@pytest.fixture(scope="session")
+def kill_table():
+    """Takes lines, and prints them when the last kill is done."""
+    lines = []
+    yield lines
+    if lines:
+        print("\n\n| killed | step | goes on from step | lost, of an epoch of 6 |\n| --- | --- | --- | --- |")
+        print("\n".join(lines))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_at_any_moment_loses_an_epoch_at_most(start, trained, moment, kill_table):
+    where, call, when, cut = MOMENTS[moment]
+    killed = start()
+    arguments = [where, str(call), when, cut, str(killed.path)]
+    process = subprocess.run([sys.executable, "-c", KILLER, *arguments], cwd=PROJECT, capture_output=True, text=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert killed.status().state == "interrupted"
+    written = (killed.path / "metrics.jsonl").read_bytes() if killed.state_file.exists() or call > 1 else b""
+    whole = [json.loads(line) for line in written.splitlines(keepends=True) if line.endswith(b"\n")]
+    reached = max((row["step"] for row in whole), default=0)
+    kept = progress(killed)["step"] if killed.state_file.exists() else 0
+    assert 0 <= reached - kept <= 6
+    kill_table.append(f"| {moment} | {reached} | {kept} | {reached - kept} steps |")
+    assert train(killed).state == "done"
+    assert_same(trained.relu, killed)
+    assert {file.name for file in killed.path.rglob(".*")} <= {".lease"}  # nothing half written is left
+
+
 # What stands against it
 
 
