@@ -139,7 +139,7 @@ def compare(
     if len(set(ids)) < 2:
         _fail("compare: give the ids of two different runs or more")
     chosen = {run_id: find_run(run_id, runs) for run_id in ids}
-    changed = differences({run_id: run.config for run_id, run in chosen.items()})
+    changed = differences({run_id: run.as_computed() for run_id, run in chosen.items()})
     summaries = {run_id: run.status().summary for run_id, run in chosen.items()}
     names = sorted({name for summary in summaries.values() for name in summary})
     metrics = {name: {run_id: summary.get(name) for run_id, summary in summaries.items()} for name in names}

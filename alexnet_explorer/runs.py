@@ -136,6 +136,19 @@ class Run:
         except (OSError, ConfigError) as error:
             raise RunError(f"run {self.id}: its config.json cannot be read ({error})") from error
 
+    def as_computed(self) -> RunConfig:
+        """The config with what this machine settled where it says `auto`, once the run has begun. Raises RunError."""
+        file = self.path / "env.json"
+        if not file.is_file():
+            return self.config
+        try:
+            env = json.loads(file.read_bytes())
+            return self.config.with_settings(
+                {f"train.{name}": env[name] for name in ("device", "precision", "threads")}
+            )
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise RunError(f"run {self.id}: its env.json cannot be read ({error})") from error
+
     @property
     def title(self) -> str:
         """What tells this run from others: preset, data, and the toggles that differ from the preset."""

@@ -44,7 +44,7 @@ page.foot(
 from alexnet_explorer.runs import differences, find_run
 
 runs = [find_run(name, Path("runs")) for name in ("alexnet-32-relu", "alexnet-32-tanh")]
-print(differences({run.id: run.config for run in runs}))
+print(differences({run.id: run.as_computed() for run in runs}))
 for run in runs:
     print(run.id, run.status().summary)""",
 )

@@ -285,6 +285,20 @@ def test_differences_are_the_fields_that_are_not_the_same_everywhere():
     assert differences({"a": one, "b": RunConfig()}) == differences({}) == {}
 
 
+def test_what_the_machine_settled_is_part_of_what_was_computed(run):
+    assert run.as_computed() == run.config and run.config.train.precision == "auto"
+    env = {"device": "cpu", "precision": "bf16", "threads": 3, "hardware": "abacus", "versions": {}}
+    (run.path / "env.json").write_text(json.dumps(env))
+    found = differences({"asked": run.config, "computed": run.as_computed()})
+    assert {name: values["computed"] for name, values in found.items()} == {
+        "train.device": "cpu", "train.precision": "bf16", "train.threads": 3,
+    }  # fmt: skip
+    for damage in ("[]", "{", '{"device": "cpu", "precision": "fp8", "threads": 1}', "{}"):
+        (run.path / "env.json").write_text(damage)
+        with pytest.raises(RunError, match=f"run {run.id}: its env.json cannot be read"):
+            run.as_computed()
+
+
 def test_a_run_that_nobody_works_on_is_settled_in_a_state(run, ended):
     run.write_status(running(pid=ended, step=7, seconds_left=3.0))
     run.settle("paused", "as asked")

@@ -78,7 +78,11 @@ def series(rows: Sequence[Mapping[str, float]], metric: str, axis: str) -> tuple
 def show_differences(runs: Sequence[Run]) -> None:
     """The settings in which the runs differ."""
     named = titles(runs)
-    changed = differences({run.id: run.config for run in runs})
+    try:
+        changed = differences({run.id: run.as_computed() for run in runs})
+    except RunError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
     if not changed:
         st.info("The settings of these runs are the same.")
         return

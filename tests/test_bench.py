@@ -1,0 +1,42 @@
+"""What is measured against what: the textbook's network, its data, and the whole of a small measurement."""
+
+import pytest
+import torch
+
+from alexnet_explorer import bench
+from alexnet_explorer.config import preset_config
+from alexnet_explorer.model import AlexNet
+
+
+@pytest.mark.parametrize("preset", ["alexnet-32", "convnet-2012"])
+def test_the_textbook_network_computes_what_ours_does(preset):
+    config = preset_config(preset).with_settings({"model.lrn": True}).model
+    ours, textbook = AlexNet(config).eval(), bench.textbook_network(config).eval()
+    assert any(isinstance(module, torch.nn.LocalResponseNorm) for module in textbook)
+    for mine, its in zip(ours.parameters(), textbook.parameters(), strict=True):
+        its.data.copy_(mine.data)
+    x = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(textbook(x), ours(x), rtol=1e-4, atol=1e-5)
+
+
+def test_the_textbook_reads_class_folders_of_the_same_images(packed, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "BATCH", 8)
+    bench._write_files(packed, tmp_path / "images")
+    assert len(list((tmp_path / "images").rglob("*.png"))) == packed.count("train")
+    loader = bench._loader(tmp_path / "images", small(), packed, workers=0)
+    x, _ = next(iter(loader))
+    assert x.shape == (8, 3, 16, 16)
+    labels = torch.cat([y for _, y in loader])
+    assert set(labels.tolist()) == set(packed.labels("train").tolist())
+
+
+def test_three_loops_are_measured_in_one_run(packed, monkeypatch):
+    monkeypatch.setattr(bench, "PRESETS", ("convnet-2012",))
+    monkeypatch.setattr(bench, "REPEATS", 1)
+    monkeypatch.setattr(bench, "BATCH", 8)
+    monkeypatch.setattr(bench, "_best_workers", lambda *arguments: 0)
+    said = []
+    (result,) = bench.training(packed, said.append, seconds=0.05)
+    assert result.to_json().keys() == {"preset", "img_per_s", "textbook_img_per_s", "fixed_batch_img_per_s"}
+    assert result.preset == "convnet-2012" and said[-1].endswith(" img/s")
+    assert min(result.img_per_s, result.textbook_img_per_s, result.fixed_batch_img_per_s) > 0
