@@ -10,7 +10,8 @@ from alexnet_explorer.model import AlexNet
 
 @pytest.mark.parametrize("preset", ["alexnet-32", "convnet-2012"])
 def test_the_textbook_network_computes_what_ours_does(preset):
-    config = preset_config(preset).with_settings({"model.lrn": True}).model
+    # PyTorch's own normalisation is across maps.
+    config = preset_config(preset).with_settings({"model.lrn": True, "model.lrn_kind": "across-maps"}).model
     ours, textbook = AlexNet(config).eval(), bench.textbook_network(config).eval()
     assert any(isinstance(module, torch.nn.LocalResponseNorm) for module in textbook)
     for mine, its in zip(ours.parameters(), textbook.parameters(), strict=True):
