@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -21,9 +22,12 @@ from PIL import Image, ImageOps
 from playwright.sync_api import expect, sync_playwright
 
 from alexnet_explorer.catalogue import DEFAULT_MODEL
+from alexnet_explorer.config import preset_config
 from alexnet_explorer.data.samples import load_sample
+from alexnet_explorer.data.sources import prepare
 from alexnet_explorer.inspection.predict import predict
-from alexnet_explorer.runs import LIVE, list_runs
+from alexnet_explorer.launch.queue import Queue
+from alexnet_explorer.runs import LIVE, list_runs, new_run
 from alexnet_explorer.ui import networks
 
 PROJECT = Path(__file__).parents[2]
@@ -250,3 +254,68 @@ def test_two_visitors_get_their_own_predictions(browser, server, tmp_path):
         expect(second.get_by_text(prediction_of(load_sample("astronaut")))).to_be_visible()
         for page in (first, second):
             settled(page)
+
+
+@pytest.mark.slow
+def test_how_long_the_pages_take_while_a_run_is_trained(browser, server, tmp_path, tell):
+    """Printed, as machines are noisy: the same clicks without a training and with one, in turns."""
+    packed = prepare_digits(server.folder / "data")
+    endless = preset_config("alexnet-32").with_settings({"train.epochs": 100_000})
+    times = {"idle": [], "training": []}
+    with visitor(browser, tmp_path) as page:
+        server.wait()
+        page.goto(server.url)
+        for name in PAGES:
+            go(page, name)  # what is loaded once, is loaded
+        clicks(page, 3)
+        for _ in range(3):
+            times["idle"] += clicks(page, 12)
+            run = new_run(endless, packed, server.runs)
+            Queue(server.runs).add(run)
+            until(run, lambda status: status.state == "running" and status.step > 1)
+            times["training"] += clicks(page, 12)
+            run.request_stop()
+            until(run, lambda status: status.state == "stopped")
+    found = {state: (statistics.median(taken), sorted(taken)[round(0.95 * len(taken)) - 1])
+             for state, taken in times.items()}  # fmt: skip
+    for state, (middle, high) in found.items():
+        tell(f"{state}: {len(times[state])} clicks, p50 {1000 * middle:.0f} ms, p95 {1000 * high:.0f} ms")
+    ratios = [trained / idle for trained, idle in zip(found["training"], found["idle"], strict=True)]
+    tell(f"training / idle: p50 {ratios[0]:.2f}, p95 {ratios[1]:.2f}")
+
+
+def clicks(page, rounds):
+    """Seconds from each click to the whole page that it asked for: three pages, and a unit of a layer, by turns."""
+    taken = []
+
+    def click(act):
+        start = time.perf_counter()
+        act()
+        taken.append(time.perf_counter() - start)
+
+    def next_unit():
+        unit = page.get_by_test_id("stNumberInputContainer").get_by_role("spinbutton")
+        wanted = int(unit.input_value()) + 1
+        page.get_by_test_id("stNumberInputStepUp").click()
+        expect(page.get_by_text(re.compile(f"^Unit {wanted} over the picture"))).to_be_visible()
+        settled(page)
+
+    for _ in range(rounds):
+        for name in ("Predict", "Filters", "Activations"):
+            click(lambda name=name: go(page, name))
+        click(next_unit)
+    return taken
+
+
+def prepare_digits(folder):
+    """The digits, packed into the app's own data folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALEXNET_EXPLORER_DATA", str(folder))
+        return prepare("digits")
+
+
+def until(run, there):
+    end = time.monotonic() + 300
+    while not there(status := run.status()):
+        assert time.monotonic() < end, status
+        time.sleep(0.05)
