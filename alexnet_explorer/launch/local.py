@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
+from typing import IO
 
 import psutil
 
@@ -50,6 +51,25 @@ def start(run: Run, environment: Mapping[str, str] | None = None, quick: bool = 
     give_way = threading.Timer(QUICK_SECONDS, _give_way, [child])
     give_way.daemon = True
     give_way.start()
+
+
+def ask(
+    command: list[str], question: str, errors: IO[bytes], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Run `python -m …` at low priority, with `question` on its stdin; its answer is to be read from its stdout.
+
+    What goes wrong is written to the file `errors`.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=PROJECT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=errors, text=True, encoding="utf-8", start_new_session=True,
+    )  # fmt: skip
+    with suppress(psutil.NoSuchProcess):
+        _give_way(psutil.Process(process.pid))
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin as pipe:  # it has ended already, and says why in its errors
+        pipe.write(question)
+    return process
 
 
 def detach(command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> int:

@@ -166,6 +166,11 @@ class Queue:
         """How many runs may be at work at once on this machine."""
         return _at_once(self._read())
 
+    def environment(self) -> dict[str, str]:
+        """What a run that is started next gets of this machine, as `share` has it."""
+        book = self._seen()[0]
+        return share(free_slot(book.slots), _at_once(book), gpus_of(os.environ), _cores())
+
     def next_place(self) -> int:
         """The place that a run would have if it were added now; 0 where it would start."""
         book, statuses = self._seen()
