@@ -45,27 +45,25 @@ def start(run: Run, environment: Mapping[str, str] | None = None, quick: bool = 
             run.write_status(starting)
         except OSError as error:
             raise RunError(f"run {run.id} cannot be started: {error.strerror}") from error
-    if not quick:
+    if quick:
+        _give_way_soon(child)
+    else:
         _give_way(child)
-        return
-    give_way = threading.Timer(QUICK_SECONDS, _give_way, [child])
-    give_way.daemon = True
-    give_way.start()
 
 
 def ask(
     command: list[str], question: str, errors: IO[bytes], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Run `python -m …` at low priority, with `question` on its stdin; its answer is to be read from its stdout.
+    """Run `python -m …` with `question` on its stdin; its answer is to be read from its stdout.
 
-    What goes wrong is written to the file `errors`.
+    Someone waits for it: it gives way to the page after a few seconds only. What goes wrong is in the file `errors`.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", *command], cwd=PROJECT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=errors, text=True, encoding="utf-8", start_new_session=True,
     )  # fmt: skip
     with suppress(psutil.NoSuchProcess):
-        _give_way(psutil.Process(process.pid))
+        _give_way_soon(psutil.Process(process.pid))
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as pipe:  # it has ended already, and says why in its errors
         pipe.write(question)
@@ -80,6 +78,13 @@ def detach(command: list[str], log: Path, environment: Mapping[str, str] | None 
             stderr=file, start_new_session=True,
         )  # fmt: skip
     return process.pid
+
+
+def _give_way_soon(process: psutil.Process) -> None:
+    """Let a training give way to the page once its first curves are there."""
+    timer = threading.Timer(QUICK_SECONDS, _give_way, [process])
+    timer.daemon = True
+    timer.start()
 
 
 def _give_way(process: psutil.Process) -> None:

@@ -194,10 +194,7 @@ class _Controls:
 
     def _choice(self, field: str, label: str) -> None:
         """A choice between the values that a field allows."""
-        part, _, name = field.partition(".")
-        fields = ModelConfig.model_fields if part == "model" else TrainConfig.model_fields
-        self.control(field, st.segmented_control, label, options=get_args(fields[name].annotation), required=True,
-                     format_func=_shown, wrap=True)  # fmt: skip
+        self.control(field, st.segmented_control, label, options=_allowed(field), required=True, format_func=_shown)
 
     def _architecture(self) -> None:
         """The ideas of 2012 that decide what the network is."""
@@ -233,7 +230,8 @@ class _Controls:
                      step=0.005, format="%g")  # fmt: skip
         if self.found.config:
             probing.show_rate(self.found.config)
-        self._choice("train.schedule", "Schedule")
+        self.control("train.schedule", st.selectbox, "Schedule", options=_allowed("train.schedule"),
+                     format_func=_shown)  # fmt: skip
         if self.value("train.schedule") == "one-cycle":
             self.control("train.warm_up", st.number_input, "Share of the training in which the rate rises",
                          min_value=0.01, max_value=0.99, step=0.05, format="%g")  # fmt: skip
@@ -256,6 +254,12 @@ class _Controls:
         if self.value("train.device") == "cuda" and gpu_seen() is False:
             st.error("PyTorch sees no CUDA GPU on this machine: take auto or CPU.", icon=":material/error:")
         self._choice("train.precision", "Precision")
+
+
+def _allowed(field: str) -> tuple[str, ...]:
+    part, _, name = field.partition(".")
+    fields = ModelConfig.model_fields if part == "model" else TrainConfig.model_fields
+    return get_args(fields[name].annotation)
 
 
 def _shown(value: str) -> str:
