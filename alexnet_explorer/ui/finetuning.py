@@ -50,8 +50,8 @@ def choose_network() -> None:
     model = source.config.model
     st.caption(f"It tells {len(source.classes)} classes of {plain(source.config.data.name)} apart, in pictures of "
                f"{model.input_size}×{model.input_size} pixels. What it has learned of them serves for others, too, so "
-               "that a few dozen pictures of each class are enough. The last layer is drawn anew, for your "
-               "classes.")  # fmt: skip
+               "that a few dozen pictures of each class are enough. The last layer is drawn anew where the classes "
+               "are others.")  # fmt: skip
 
 
 def data_to_be_had(name: str) -> None:

@@ -170,7 +170,7 @@ class _Controls:
             advising.show(found.packed, (found.config or found.base).data)
         if found.source:
             self.control("train.freeze", st.multiselect, "Layers that stay as they are", options=list(found.fitting),
-                         placeholder="None: all of them learn")  # fmt: skip
+                         placeholder="None: all of them learn", wrap=True)  # fmt: skip
             st.caption(finetuning.FROZEN)
         _start(found.config)
         st.subheader("Toggles", anchor=False)
