@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 
@@ -15,14 +16,30 @@ from alexnet_explorer.ui.text import plain
 
 PATIENCE = 0.5  # seconds in which most sets are looked through
 REFRESH_SECONDS = 1.0
+KEPT = 64  # answers
 
-Advice = Future[list[str]]
+
+class _Adviser:
+    """Looks through one set after the other, and knows what it found in the last ones."""
+
+    def __init__(self) -> None:
+        self._worker = ThreadPoolExecutor(1, "advice")
+        self._found: LRUCache[tuple[str, float, int], Future[list[str]]] = LRUCache(KEPT)
+        self._lock = threading.Lock()
+
+    def about(self, packed: PackedSet, config: DataConfig) -> Future[list[str]]:
+        """What is to be said of these pictures in this split, now or later."""
+        key = (packed.digest, config.val_fraction, config.split_seed)
+        with self._lock:
+            if key not in self._found:
+                self._found[key] = self._worker.submit(_look, packed, config)
+            return self._found[key]
 
 
 @st.cache_resource(show_spinner=False)
-def _worker() -> tuple[ThreadPoolExecutor, LRUCache[tuple[str, float, int], Advice]]:
-    """The one of this server, and what it found, by images and split."""
-    return ThreadPoolExecutor(1, "advice"), LRUCache(64)
+def _adviser() -> _Adviser:
+    """The one of this server."""
+    return _Adviser()
 
 
 def _look(packed: PackedSet, config: DataConfig) -> list[str]:
@@ -32,17 +49,15 @@ def _look(packed: PackedSet, config: DataConfig) -> list[str]:
         return advice(packed, config)
     except DataError as error:  # a single picture
         return [str(error)]
+    except OSError as error:
+        return [f"The pictures cannot be read ({error.strerror or error}): add the data set again."]
 
 
 def show(packed: PackedSet, config: DataConfig) -> None:
     """A warning for each thing that a visitor should know of the pictures; the sets that ship need none."""
     if packed.name in SOURCES:
         return
-    worker, found = _worker()
-    key = (packed.digest, config.val_fraction, config.split_seed)
-    if key not in found:
-        found[key] = worker.submit(_look, packed, config)
-    future = found[key]
+    future = _adviser().about(packed, config)
     try:
         sentences = future.result(PATIENCE)
     except NotYet:
@@ -52,7 +67,7 @@ def show(packed: PackedSet, config: DataConfig) -> None:
         st.warning(plain(sentence), icon=":material/lightbulb:")
 
 
-def _wait(future: Advice) -> None:
+def _wait(future: Future[list[str]]) -> None:
     st.caption("Looking for pictures that are there twice …")
     if future.done():
         st.rerun()

@@ -122,14 +122,17 @@ class Shared:
     def __init__(self) -> None:
         self.turn = threading.Lock()  # one at a time: two would measure each other
         self._probes: LRUCache[str, Probe] = LRUCache(KEPT)
+        self._lock = threading.Lock()
 
     def keep(self, config: RunConfig, probe: Probe) -> None:
         """Let a measurement be found by this config."""
-        self._probes[key_of(probe.kind, config)] = probe
+        with self._lock:
+            self._probes[key_of(probe.kind, config)] = probe
 
     def find(self, kind: Kind, config: RunConfig) -> Probe | None:
         """The measurement of this config, waiting, under way or done, if there is one."""
-        return self._probes.get(key_of(kind, config))
+        with self._lock:
+            return self._probes.get(key_of(kind, config))
 
 
 @st.cache_resource(show_spinner=False)
@@ -244,19 +247,19 @@ def _progress(probe: Probe) -> None:
 
 
 def _chart(probe: Probe) -> None:
-    """Loss against rate, as far as it is known; the axes stand still while it grows."""
+    """Loss against rate, as far as it is known; the axis of the rates stands still while it grows."""
     from alexnet_explorer.training.probe import HIGHEST_RATE, LOWEST_RATE
 
     rates, losses = zip(*probe.points, strict=True)
     suggestion = (probe.result or {}).get("suggestion")
-    top = 2 * max(losses[:10])
+    bottom, top = 0.9 * min(losses), 1.3 * max(losses[:10])  # where it diverges, it leaves the chart
     lines = [figures.RunCurve("loss", figures.colour_of(0), rates, losses)]
     figure = figures.curves(lines, "loss (cross-entropy, nats)", "learning rate", smoothing=SMOOTHING)
     if suggestion:
-        figure.add_scatter(x=[suggestion, suggestion], y=[0, top], name=f"suggested: {suggestion:g}", mode="lines",
+        figure.add_scatter(x=[suggestion, suggestion], y=[bottom, top], name=f"suggested: {suggestion:g}", mode="lines",
                            line={"color": figures.colour_of(1), "dash": "dash"})  # fmt: skip
     figure.update_xaxes(type="log", range=[math.log10(LOWEST_RATE), math.log10(HIGHEST_RATE)], exponentformat="power")
-    figure.update_yaxes(range=[0, top])
+    figure.update_yaxes(range=[bottom, top])
     figure.update_layout(height=CHART_HEIGHT, uirevision=str(id(probe)))
     said = f"; suggested is {suggestion:g}" if suggestion else ""
     st.plotly_chart(figure, key="probe_rate_chart", config={"displayModeBar": False},

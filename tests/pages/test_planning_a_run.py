@@ -1,6 +1,7 @@
 """The Train page before the start: what a run will need, which rate suits it, fine-tuning, the script."""
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -312,3 +313,18 @@ def test_what_may_spoil_a_training_is_told_under_the_data(visit, root, pack, cou
     visitor.selectbox(key="train_data").set_value(packed.name).run()
     warnings = [warning.value.replace("\\", "") for warning in visitor.warning]
     assert [text.startswith("Fewer than 20 pictures of") for text in warnings] == [True] * (count == 30)
+
+
+def test_a_large_set_is_looked_through_in_the_background(visit, root, pack, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(advising, "_look", lambda *given: [str(go_on.wait(60)), "Give *more* of each."])
+    monkeypatch.setattr(advising, "PATIENCE", 0.1)
+    pack("many", count=40, test=0, classes=("cup", "pen"), seed=3)
+    visitor = visit("train")
+    visitor.selectbox(key="train_data").set_value("many").run()
+    assert visitor.says("Looking for pictures") and not visitor.warning
+    assert not visitor.button(key="train_start").disabled
+    go_on.set()
+    monkeypatch.setattr(advising, "PATIENCE", 60)
+    visitor.run()
+    assert [warning.value for warning in visitor.warning] == ["True", "Give \\*more\\* of each\\."]

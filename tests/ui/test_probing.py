@@ -4,6 +4,7 @@ import json
 import threading
 import time
 
+import psutil
 import pytest
 
 from alexnet_explorer.config import preset_config
@@ -174,3 +175,12 @@ def test_a_process_of_its_own_measures(packed, small, tmp_path, monkeypatch):
 
 def test_sizes_are_read_at_a_glance():
     assert [size_text(n) for n in (604_000_000, 1_250_000_000)] == ["604 MB", "1.2 GB"]
+
+
+def test_its_process_gives_way_to_the_page_after_a_while(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "QUICK_SECONDS", 0.0)
+    with (tmp_path / "errors").open("wb") as errors:
+        process = local.ask(["timeit", "-n1", "-r1", "import time; time.sleep(60)"], "", errors)
+    with process:
+        until(lambda: psutil.Process(process.pid).nice() >= local.NICENESS)
+        process.kill()
