@@ -20,7 +20,7 @@ with result:
         st.info("Press **Start training**: the curves of loss and error appear here within seconds.")
     queueing.show(run.id if run else "")
     if chosen and chosen.config:
-        with st.expander("The network that these settings make", icon=":material/layers:", expanded=run is None):
+        with st.expander("These settings as layers, command, script", icon=":material/layers:", expanded=run is None):
             planning.show(chosen, chosen.config)
 page.foot(
     "**Notice** when the two curves part: where training still falls and validation does not, the network learns its "

@@ -89,15 +89,17 @@ def choose() -> Chosen | None:
     else:
         _choose_preset()
     _choose_data(sets)
+    found = None
     try:
         found = chosen.now(sets)
+        if found is None:
+            finetuning.data_to_be_had(chosen.settings()["data"])
     except (RunError, WeightsError) as error:
         st.error(plain(str(error)), icon=":material/error:")
-        return None
-    if found is None:
-        finetuning.data_to_be_had(chosen.settings()["data"])
-        return None
-    _Controls(found).draw()
+    if found:
+        _Controls(found).draw()
+    else:
+        _start(None)
     return found
 
 
@@ -172,7 +174,7 @@ class _Controls:
             self.control("train.freeze", st.multiselect, "Layers that stay as they are", options=list(found.fitting),
                          placeholder="None: all of them learn", wrap=True)  # fmt: skip
             st.caption(finetuning.FROZEN)
-        _start(found.config)
+        _start(found)
         st.subheader("Toggles", anchor=False)
         if found.source is None:
             self._architecture()
@@ -270,8 +272,9 @@ def _take(field: str) -> None:
     chosen.change(field, st.session_state[f"train_{field}"])
 
 
-def _start(config: RunConfig | None) -> None:
+def _start(found: Chosen | None) -> None:
     """The start button, what became of the last click on it, and what the training will need."""
+    config = found.config if found else None
     place = st.container()
     if _WAITING in st.session_state:
         _go_on()
@@ -281,8 +284,9 @@ def _start(config: RunConfig | None) -> None:
     )  # fmt: skip
     if message := st.session_state.get(_ERROR):
         st.error(plain(message), icon=":material/error:")
-    if config is None:
+    if found and config is None:
         st.caption("A setting below does not fit.")
+    if config is None:
         return
     st.caption(f"{config.model.parameters():,} parameters, {config.train.epochs} epochs. {_when()}")
     probing.show_estimate(config)

@@ -265,7 +265,7 @@ def test_data_that_are_still_to_be_had_are_fetched_first(visit, root):
     visitor = visit("train")
     visitor.segmented_control(key="train_origin").set_value("a trained network").run()
     assert "depends on the pictures" in visitor.info[0].value
-    assert not [button for button in visitor.button if button.key == "train_start"]
+    assert visitor.button(key="train_start").disabled
     press(visitor, "train_get")
     visitor.run()
     assert not visitor.exception and not visitor.button(key="train_start").disabled
