@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -613,7 +614,8 @@ def probe_estimate(init: InitFile = None) -> None:
     config, packed = _probed()
     from .training.probe import estimate
 
-    result = estimate(config, packed, asked, init)
+    with _memory_in_words():
+        result = estimate(config, packed, asked, init)
     if not asked():
         _print_line({"result": asdict(result)})
 
@@ -625,13 +627,11 @@ def probe_rate(init: InitFile = None) -> None:
     config, packed = _probed()
     from .training.probe import find_rate, suggest
 
-    points = find_rate(
-        config,
-        packed,
-        lambda done, rate, loss: _print_line({"progress": done, "rate": rate, "loss": loss}),
-        asked,
-        init,
-    )
+    def tell(done: float, rate: float, loss: float) -> None:
+        _print_line({"progress": done, "rate": rate, "loss": loss})
+
+    with _memory_in_words():
+        points = find_rate(config, packed, tell, asked, init)
     if not asked():
         _print_line({"result": {"points": points, "suggestion": suggest(points)}})
 
@@ -641,6 +641,19 @@ def _asked_to_end() -> Callable[[], bool]:
     came = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: came.set())
     return came.is_set
+
+
+@contextmanager
+def _memory_in_words() -> Iterator[None]:
+    """Where memory runs out, one line says so."""
+    from .training.engine import no_memory
+
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if message := no_memory(error):
+            _fail(message)
+        raise
 
 
 def _probed() -> tuple[RunConfig, PackedSet]:

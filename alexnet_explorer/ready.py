@@ -1,6 +1,6 @@
 """A process that loads PyTorch, then waits for one order on stdin: `python -m alexnet_explorer.ready SECONDS`.
 
-`launch.local.make_ready` starts it. The order is a line of JSON: {"arguments": of the command line, "log": a file}.
+`launch.local.Standby` starts it. The order is a line of JSON: {"arguments": of the command line, "log": a file}.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from alexnet_explorer.ui import live, page, queueing, training
+from alexnet_explorer.ui import live, page, planning, queueing, training
 
 page.head(
     "train",
@@ -11,7 +11,7 @@ page.head(
 )
 controls, result = st.columns([1, 2], gap="large")
 with controls:
-    config = training.choose()
+    chosen = training.choose()
 with result:
     run = live.watched()
     if run:
@@ -19,10 +19,10 @@ with result:
     else:
         st.info("Press **Start training**: the curves of loss and error appear here within seconds.")
     queueing.show(run.id if run else "")
-    if config:
-        with st.expander("The network that these settings make", icon=":material/layers:", expanded=run is None):
-            training.plan(config)
-queueing.queue().make_ready()
+    if chosen and chosen.config:
+        with st.expander("These settings as layers, command, script", icon=":material/layers:", expanded=run is None):
+            planning.show(chosen, chosen.config)
+queueing.prepare()
 page.foot(
     "**Notice** when the two curves part: where training still falls and validation does not, the network learns its "
     "images by heart. Then change one switch, start again, and compare the two runs.",

@@ -329,7 +329,7 @@ def test_a_wrong_argument_is_refused_in_one_line(call, trained, picture, tmp_pat
 def queued(tmp_path, small, monkeypatch):
     """A folder with a run at work and two that wait; and how `queue` is called there."""
 
-    def start(run, environment, quick):
+    def start(run, environment, quick, standby):
         run.write_status(replace(run.status(), state="running", **this_process()))
 
     monkeypatch.setattr(local, "start", start)

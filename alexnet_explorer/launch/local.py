@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import psutil
 
@@ -25,10 +25,13 @@ QUICK_SECONDS = 10.0  # but not at first, where a visitor waits for the first cu
 READY_SECONDS = 900.0  # for which a process that has loaded PyTorch is kept for a visitor
 
 
-def start(run: Run, environment: Mapping[str, str] | None = None, quick: bool = False) -> None:
-    """Train `run` in a new process, from its checkpoint where it has one.
+def start(
+    run: Run, environment: Mapping[str, str] | None = None, quick: bool = False, standby: Standby | None = None
+) -> None:
+    """Train `run` in a process of its own, from its checkpoint where it has one.
 
-    `environment` is added to this process's own. A `quick` start gives way to the page after a few seconds only.
+    `environment` is added to this process's own. A `quick` start takes the process that is on `standby`, if there is
+    one, and gives way to the page after a few seconds only.
     Raises RunError where the run is at work, done, or cannot be written.
     """
     arguments = ["train", "--resume", run.id]
@@ -41,7 +44,7 @@ def start(run: Run, environment: Mapping[str, str] | None = None, quick: bool = 
             raise RunError(f"run {run.id} is done already")
         try:
             run.stop_file.unlink(missing_ok=True)
-            number = _hand_over(arguments, log, environment) if quick else None
+            number = standby.take(arguments, log, environment) if quick and standby else None
             child = psutil.Process(number or detach(["alexnet_explorer", *arguments], log, environment))
             # Until the process speaks for itself.
             starting = replace(status, state="queued", message="", host=gethostname(), pid=child.pid,
@@ -49,12 +52,29 @@ def start(run: Run, environment: Mapping[str, str] | None = None, quick: bool = 
             run.write_status(starting)
         except OSError as error:
             raise RunError(f"run {run.id} cannot be started: {error.strerror}") from error
-    if not quick:
+    if quick:
+        _give_way_soon(child)
+    else:
         _give_way(child)
-        return
-    give_way = threading.Timer(QUICK_SECONDS, _give_way, [child])
-    give_way.daemon = True
-    give_way.start()
+
+
+def ask(
+    command: list[str], question: str, errors: IO[bytes], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Run `python -m …` with `question` on its stdin; its answer is to be read from its stdout.
+
+    Someone waits for it: it gives way to the page after a few seconds only. What goes wrong is in the file `errors`.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=PROJECT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=errors, text=True, encoding="utf-8", start_new_session=True,
+    )  # fmt: skip
+    with suppress(psutil.NoSuchProcess):
+        _give_way_soon(psutil.Process(process.pid))
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin as pipe:  # it has ended already, and says why in its errors
+        pipe.write(question)
+    return process
 
 
 def detach(command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
@@ -67,7 +87,7 @@ def detach(command: list[str], log: Path, environment: Mapping[str, str] | None 
     return process.pid
 
 
-class _Ready(NamedTuple):
+class _Waiting(NamedTuple):
     """A process that has loaded PyTorch, or is about to, and waits to be told what to do."""
 
     process: subprocess.Popen[bytes]
@@ -79,50 +99,64 @@ class _Ready(NamedTuple):
         return young and self.environment == environment and self.process.poll() is None
 
 
-_ready: _Ready | None = None
-_ready_lock = threading.Lock()
-
-
-def make_ready(environment: Mapping[str, str] | None = None) -> None:
-    """Have a process load PyTorch for the next quick start in this environment, which gains two seconds by it.
+class Standby:
+    """Keeps a process that has loaded PyTorch for the next quick start, which gains two seconds by it.
 
     There is one at most. It ends with this process, or where nobody needs it for a quarter of an hour.
     """
-    global _ready
-    environment = {**os.environ, **(environment or {})}
-    with _ready_lock:
-        if _ready and _ready.usable(environment):
-            return
-        _dismiss()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "alexnet_explorer.ready", str(READY_SECONDS + 60)], cwd=PROJECT,
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-        _ready = _Ready(process, environment, time.monotonic())
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: _Waiting | None = None
 
-def _hand_over(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int | None:
-    """Let the process that is ready do what `python -m alexnet_explorer …` would. Returns its process id, if any."""
-    global _ready
-    with _ready_lock:
-        if _ready is None or not _ready.usable(environment):
+    def prepare(self, environment: Mapping[str, str] | None = None) -> None:
+        """See that there is one with this environment, added to this process's own."""
+        environment = {**os.environ, **(environment or {})}
+        with self._lock:
+            if self._waiting and self._waiting.usable(environment):
+                return
+            self._dismiss()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "alexnet_explorer.ready", str(READY_SECONDS + 60)], cwd=PROJECT,
+                env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+            self._waiting = _Waiting(process, environment, time.monotonic())
+
+    def take(self, arguments: list[str], log: Path, environment: Mapping[str, str]) -> int | None:
+        """Let it do what `python -m alexnet_explorer …` would; None where there is none with this environment.
+
+        Returns its process id.
+        """
+        with self._lock:
+            if self._waiting is None or not self._waiting.usable(environment):
+                return None
+            process, self._waiting = self._waiting.process, None
+        assert process.stdin is not None
+        order = json.dumps({"arguments": arguments, "log": str(log.resolve())}).encode() + b"\n"
+        try:
+            with process.stdin as pipe:
+                pipe.write(order)
+        except OSError:  # it died this moment
             return None
-        process, _ready = _ready.process, None
-    assert process.stdin is not None
-    order = json.dumps({"arguments": arguments, "log": str(log.resolve())}).encode() + b"\n"
-    try:
-        with process.stdin as pipe:
-            pipe.write(order)
-    except OSError:  # it died this moment
-        return None
-    return process.pid
+        return process.pid
+
+    def end(self) -> None:
+        """Let it go."""
+        with self._lock:
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        if self._waiting and self._waiting.process.stdin:
+            self._waiting.process.stdin.close()  # without an order it ends
+        self._waiting = None
 
 
-def _dismiss() -> None:
-    """Without an order it ends."""
-    if _ready and _ready.process.stdin:
-        _ready.process.stdin.close()
+def _give_way_soon(process: psutil.Process) -> None:
+    """Let a training give way to the page once its first curves are there."""
+    timer = threading.Timer(QUICK_SECONDS, _give_way, [process])
+    timer.daemon = True
+    timer.start()
 
 
 def _give_way(process: psutil.Process) -> None:

@@ -146,6 +146,7 @@ class Queue:
     """The queue of one runs folder. Whatever cannot be done raises RunError, in words."""
 
     root: Path
+    standby: local.Standby | None = None
 
     @property
     def folder(self) -> Path:
@@ -166,6 +167,10 @@ class Queue:
         """How many runs may be at work at once on this machine."""
         return _at_once(self._read())
 
+    def environment(self) -> dict[str, str]:
+        """What a run that is started next gets of this machine, as `share` has it."""
+        return _environment(self._seen()[0])
+
     def next_place(self) -> int:
         """The place that a run would have if it were added now; 0 where it would start."""
         book, statuses = self._seen()
@@ -173,11 +178,11 @@ class Queue:
             return 0
         return 1 + sum(not statuses[name].at_work for name in book.order)
 
-    def make_ready(self) -> None:
-        """Where a run that is added now would start: have a process for it that has loaded PyTorch already."""
+    def prepare(self) -> None:
+        """Where a run that is added now would start: have a process on standby for it."""
         book, statuses = self._seen()
-        if _room(book, statuses) > len(waiting(book, statuses)):
-            local.make_ready(_environment(book))
+        if self.standby and _room(book, statuses) > len(waiting(book, statuses)):
+            self.standby.prepare(_environment(book))
 
     def allowed(self, run: Run) -> frozenset[Action]:
         """What can be done with this run now."""
@@ -293,7 +298,7 @@ class Queue:
         for name in wait[:room]:
             run, slot = Run(self.root / name), free_slot(book.slots)
             try:
-                local.start(run, _environment(book), quick)
+                local.start(run, _environment(book), quick, self.standby)
             except RunError as error:
                 book = replace(book, order=tuple(other for other in book.order if other != name))
                 with suppress(RunError):  # another process has it
@@ -349,7 +354,6 @@ class Queue:
 
 
 def _environment(book: Book) -> dict[str, str]:
-    """Of the run that is started next."""
     return share(free_slot(book.slots), _at_once(book), gpus_of(os.environ), _cores())
 
 

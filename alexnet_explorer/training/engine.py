@@ -82,6 +82,15 @@ def choose_engine(config: RunConfig) -> Engine:
     return Engine(device, precision, torch.get_num_threads(), hardware)
 
 
+def no_memory(error: Exception) -> str:
+    """What to say where an error means that memory ran out; empty where it means something else."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return "not enough memory on the GPU: take a smaller train.batch_size"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # PyTorch has no type for it on a CPU
+        return "not enough memory: take a smaller train.batch_size"
+    return ""
+
+
 def bf16_pays(config: RunConfig, device: str) -> bool:
     """Whether a few training steps of this network run faster in bf16 than in fp32 on this device: it is measured."""
     if device == "cuda":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -17,14 +18,27 @@ from ..data.packed import PackedSet
 from ..data.preprocess import Preprocessing
 from ..model import AlexNet
 from ..runs import Run, new_run
-from ..weights import LoadedModel, parameter_shapes, parse_weights
+from ..weights import parameter_shapes, parse_weights
 from ..weights_file import WeightsError, digest_of, read_bytes
 
 STEPS = 200  # of a training on few pictures: more learn them by heart
 FEW = 1000  # pictures, of which a fifth is kept for validation
 
 
-def finetune_config(source: LoadedModel, packed: PackedSet) -> RunConfig:
+class Source(Protocol):
+    """What is to be known of a network from which another one begins; a `LoadedModel` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def config(self) -> RunConfig: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+
+def finetune_config(source: Source, packed: PackedSet) -> RunConfig:
     """What to begin with: settings that suit a few dozen pictures of each class as well as many thousands."""
     images = packed.count("train")
     batch_size = 16 if images < FEW else 32 if images < 10 * FEW else 128
@@ -61,7 +75,7 @@ def new_finetune(config: RunConfig, packed: PackedSet, weights: bytes, root: Pat
     return new_run(config, packed, root, weights)
 
 
-def fitting_layers(source: LoadedModel, model: ModelConfig, classes: Sequence[str]) -> list[str]:
+def fitting_layers(source: Source, model: ModelConfig, classes: Sequence[str]) -> list[str]:
     """The layers of `model`, which tells `classes` apart, that can begin with the weights of the source."""
     own, its = parameter_shapes(model), parameter_shapes(source.config.model)
     layers = [layer.name for layer in model.layers() if layer.kind in ("conv", "fc")]
@@ -70,6 +84,14 @@ def fitting_layers(source: LoadedModel, model: ModelConfig, classes: Sequence[st
     return [
         layer for layer in layers if all(own[name] == its.get(name) for name in (f"{layer}.weight", f"{layer}.bias"))
     ]
+
+
+def suggested_freeze(source: Source, packed: PackedSet) -> list[str]:
+    """The layers that had better stay as they are: of few pictures convolutions learn details by heart."""
+    if packed.count("train") >= FEW:
+        return []
+    fitting = fitting_layers(source, source.config.model, packed.classes)
+    return [layer for layer in fitting if layer.startswith("conv")]
 
 
 @torch.no_grad()

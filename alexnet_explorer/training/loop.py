@@ -30,7 +30,7 @@ from ..model import AlexNet, Dropout, initialise
 from ..runs import Run, RunError, State, Status, summarise, this_process
 from ..weights import WeightsError, save_weights
 from .checkpoint import Progress, load_state, save_state
-from .engine import DeviceError, Engine, choose_engine
+from .engine import DeviceError, Engine, choose_engine, no_memory
 from .events import EventFile
 from .finetune import begin_from
 from .group import ALONE, Group, PeerLost
@@ -72,14 +72,12 @@ def train(run: Run, report: Report = lambda status, row: None, group: Group = AL
             return session.fail(f"{error}; it can be resumed", "interrupted")
         except (DataError, DeviceError, Diverged, WeightsError) as error:
             return session.fail(str(error))
-        except torch.OutOfMemoryError:
-            return session.fail("not enough memory on the GPU: take a smaller train.batch_size")
         except OSError as error:
             what = "the disk is full: free some space" if error.errno == errno.ENOSPC else f"{error.strerror}"
             return session.fail(f"{what} ({Path(error.filename or run.path).name}); then resume the run")
         except Exception as error:
-            if "can't allocate memory" in str(error):  # PyTorch has no type for it on a CPU
-                return session.fail("not enough memory: take a smaller train.batch_size")
+            if message := no_memory(error):
+                return session.fail(message)
             session.fail(f"{type(error).__name__}: {error}")
             raise
 

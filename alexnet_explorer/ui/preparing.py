@@ -15,7 +15,8 @@ from alexnet_explorer.data.packed import DataError, PackedSet
 from alexnet_explorer.data.sources import prepare
 from alexnet_explorer.ui.text import plain
 
-Slot = Literal["start", "upload"]  # what a session waits for: the data of a run, or an upload to become a data set
+# What a session waits for: the data of a run, an upload to become a data set, data to choose the settings for.
+Slot = Literal["start", "upload", "choose"]
 
 PATIENCE = 0.8  # seconds in which most are done, before a bar is shown
 REFRESH_SECONDS = 0.5
@@ -106,6 +107,6 @@ def result(slot: Slot) -> PackedSet | None:
 
 def _progress(preparation: Preparation) -> None:
     st.progress(min(preparation.share, 1.0), plain(preparation.text))
-    st.button("Stop", icon=":material/stop:", key="stop_preparing", on_click=preparation.stop)
+    st.button("Stop", icon=":material/stop:", key=f"stop_preparing_{id(preparation)}", on_click=preparation.stop)
     if not preparation.is_alive():
         st.rerun()

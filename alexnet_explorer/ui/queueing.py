@@ -7,6 +7,7 @@ from functools import partial
 
 import streamlit as st
 
+from alexnet_explorer.launch.local import Standby
 from alexnet_explorer.launch.queue import MOST_AT_ONCE, Action, Entry, Queue, allowed
 from alexnet_explorer.runs import Run, RunError, State, Status, find_run
 from alexnet_explorer.ui.settings import runs_folder
@@ -41,7 +42,18 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 
 def queue() -> Queue:
     """The queue of this app's runs."""
-    return Queue(runs_folder())
+    return Queue(runs_folder(), standby())
+
+
+@st.cache_resource(show_spinner=False)
+def standby() -> Standby:
+    """For the run that a visitor of this server starts next."""
+    return Standby()
+
+
+def prepare() -> None:
+    """Have a process load PyTorch while a visitor still chooses what to train."""
+    queue().prepare()
 
 
 def place_text(place: int) -> str:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from alexnet_explorer.launch import local
-from alexnet_explorer.launch.local import NICENESS, make_ready, start
+from alexnet_explorer.launch.local import NICENESS, Standby, start
 from alexnet_explorer.runs import RunError, Status, new_run, this_process
 
 
@@ -22,8 +22,8 @@ def started(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     begun = []
 
-    def begin(run):
-        start(run, quick=True)
+    def begin(run, *arguments, **settings):
+        start(run, *arguments, quick=True, **settings)
         begun.append(run)
 
     yield begin
@@ -93,39 +93,41 @@ def test_the_gallery_is_not_trained_again(packed, small, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def ready():
-    """Gives the process that is ready; none is left over."""
-    yield lambda: local._ready.process
-    local._dismiss()
-    local._ready = None
+def standby():
+    """Nothing of it is left over."""
+    standby = Standby()
+    yield standby
+    standby.end()
 
 
-def test_a_process_that_is_ready_gets_the_next_run_that_someone_waits_for(started, ready, small, packed):
-    make_ready()
-    process = ready()
-    make_ready()
-    assert ready() is process  # one is enough
+def test_a_process_on_standby_gets_the_next_run_that_someone_waits_for(started, standby, small, packed):
+    standby.prepare()
+    process = standby._waiting.process
+    standby.prepare()
+    assert standby._waiting.process is process  # one is enough
     run = new_run(small(), packed, Path("runs"))
-    started(run)
-    assert run.status().pid == process.pid and local._ready is None
+    started(run, standby=standby)
+    assert run.status().pid == process.pid and standby._waiting is None
     assert wait(run, lambda status: not status.at_work).state == "done"
     assert process.wait(60) == 0 and "val error" in (run.path / "log.txt").read_text()
 
 
-def test_a_process_that_is_ready_is_left_alone_where_it_does_not_fit(started, ready, small, packed, monkeypatch):
-    make_ready({"OMP_NUM_THREADS": "2"})
-    process = ready()
+def test_a_process_on_standby_is_left_alone_where_it_does_not_fit(started, standby, small, packed, monkeypatch):
+    standby.prepare({"OMP_NUM_THREADS": "2"})
+    process = standby._waiting.process
     run = new_run(small(), packed, Path("runs"))
-    start(run, {"OMP_NUM_THREADS": "1"}, quick=True)
-    assert run.status().pid != process.pid and ready() is process
+    started(run, {"OMP_NUM_THREADS": "1"}, standby=standby)
+    assert run.status().pid != process.pid and standby._waiting.process is process
     wait(run, lambda status: not status.at_work)
     monkeypatch.setattr(local, "READY_SECONDS", 0.0)  # it may end at any moment by now
-    make_ready({"OMP_NUM_THREADS": "2"})
-    assert ready() is not process and process.wait(60) == 0
+    standby.prepare({"OMP_NUM_THREADS": "2"})
+    assert standby._waiting.process is not process and process.wait(60) == 0
 
 
-def test_a_process_that_is_ready_ends_with_the_app():
-    code = "from alexnet_explorer.launch import local; local.make_ready(); print(local._ready.process.pid)"
+def test_a_process_on_standby_ends_with_the_app():
+    code = (
+        "from alexnet_explorer.launch.local import Standby; s = Standby(); s.prepare(); print(s._waiting.process.pid)"
+    )
     app = subprocess.run([sys.executable, "-c", code], cwd=local.PROJECT, capture_output=True, text=True, check=True)
     with suppress(psutil.NoSuchProcess):
         psutil.Process(int(app.stdout)).wait(60)

@@ -113,7 +113,7 @@ def started(monkeypatch):
     """The environment that each run was started with; its process is this one."""
     environments = {}
 
-    def start(run, environment, quick):
+    def start(run, environment, quick, standby):
         environments[run.id] = environment
         run.write_status(replace(run.status(), state="running", **AT_WORK))
 
@@ -233,7 +233,7 @@ def test_a_scheduler_that_is_gone_is_started_again(queue, runs, started, schedul
 def test_what_cannot_start_has_failed_and_the_next_one_starts(queue, runs, started, schedulers, monkeypatch):
     start = local.start
 
-    def refuse(run, environment, quick):
+    def refuse(run, environment, quick, standby):
         if run == runs[0]:
             raise RunError("run x cannot be started: no space")
         start(run, environment, quick)

@@ -24,7 +24,7 @@ def root(tmp_path, monkeypatch):
     """The runs folder of the app, empty."""
     monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("ALEXNET_EXPLORER_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(local, "make_ready", lambda environment: None)  # nobody waits for curves here
+    monkeypatch.setattr(local.Standby, "prepare", lambda *arguments: None)  # nobody waits for curves here
     return tmp_path / "runs"
 
 

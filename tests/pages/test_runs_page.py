@@ -134,7 +134,7 @@ def test_a_click_counts_also_where_the_pace_of_drawing_changes_with_it(visit, ma
 
 def test_stopped_runs_can_be_resumed(visit, make_run, monkeypatch):
     started, schedulers = [], []
-    monkeypatch.setattr(local, "start", lambda run, environment, quick: started.append(at_work(run).id))
+    monkeypatch.setattr(local, "start", lambda run, environment, quick, standby: started.append(at_work(run).id))
     monkeypatch.setattr(local, "detach", lambda command, log: schedulers.append(command) or os.getpid())
     runs = [make_run(), make_run()]
     for run in runs:

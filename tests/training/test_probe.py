@@ -169,3 +169,10 @@ def test_a_data_set_that_is_not_there_is_told_in_a_line(data_root, small, capsys
         cli.main()
     out, err = capsys.readouterr()
     assert end.value.code == 2 and out == "" and "'colours' is not on this machine" in err and err.count("\n") == 1
+
+
+def test_a_network_that_no_memory_holds_is_told_in_a_line(packed, small):
+    terabytes = {"model__widths": "8,65536,65536", "model__kernels": "3,3,11", "model__paddings": "1,1,5"}
+    process = start("estimate")
+    out, err = process.communicate(small(**terabytes).to_json(), timeout=150)
+    assert (process.returncode, out) == (2, "") and err == "not enough memory: take a smaller train.batch_size\n"

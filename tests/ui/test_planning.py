@@ -1,4 +1,4 @@
-"""The Train page's pure parts: the command line of a config, the table of layers, the towers that fit."""
+"""What would be trained: the command line of a config, the table of layers, the towers that fit."""
 
 import shlex
 
@@ -6,10 +6,15 @@ import pytest
 from typer.testing import CliRunner
 
 from alexnet_explorer import cli
-from alexnet_explorer.config import MODEL_PRESETS, ConfigError, RunConfig, preset_config
+from alexnet_explorer.catalogue import find_weights
+from alexnet_explorer.config import MODEL_PRESETS, ConfigError, preset_config
 from alexnet_explorer.model import AlexNet
-from alexnet_explorer.runs import RunError
-from alexnet_explorer.ui.training import command_line, fitting_towers, layer_table, planned
+from alexnet_explorer.runs import RunError, config_on
+from alexnet_explorer.training.finetune import finetune_config
+from alexnet_explorer.ui.chosen import planned, preset_base, source_of
+from alexnet_explorer.ui.planning import command_line, layer_table
+from alexnet_explorer.ui.training import fitting_towers
+from alexnet_explorer.weights_file import digest_of
 
 TOGGLED = {
     "model.activation": "tanh",
@@ -28,6 +33,13 @@ TOGGLED = {
     "train.learning_rate": 1e-05,
     "train.schedule": "plateau",
     "train.batch_size": 20,
+    "train.momentum": 0.95,
+    "train.weight_decay": 0.0,
+    "train.warm_up": 0.4,
+    "train.patience": 2,
+    "train.precision": "bf16",
+    "train.freeze": ["conv1", "conv3"],
+    "data.val_fraction": 0.25,
     "train.snapshot_layers": ["conv1", "conv2"],
 }
 
@@ -36,16 +48,17 @@ TOGGLED = {
 def read_back(monkeypatch, tmp_path):
     """The config that our command line makes of a command."""
 
-    def read(command):
+    def read(command, packed=None):
         configs = []
 
-        def caught(config, packed, root):
-            configs.append(config)
+        def caught(config, packed, *given):
+            configs.append(config_on(config, packed) if packed else config)
             raise RunError("this is as far as the test goes")
 
         monkeypatch.setattr(cli, "new_run", caught)
+        monkeypatch.setattr("alexnet_explorer.training.finetune.new_finetune", caught)
         monkeypatch.setattr(cli, "_advise", lambda *given: None)
-        monkeypatch.setattr("alexnet_explorer.data.sources.prepare", lambda *given, **named: None)
+        monkeypatch.setattr("alexnet_explorer.data.sources.prepare", lambda *given, **named: packed)
         words = shlex.split(command)
         assert words[:3] == ["python", "-m", "alexnet_explorer"]
         CliRunner().invoke(cli.app, [*words[3:], "--runs", str(tmp_path)])
@@ -54,17 +67,22 @@ def read_back(monkeypatch, tmp_path):
     return read
 
 
+def as_command(config):
+    """The command line of a config that began with a preset."""
+    return command_line(config, preset_base(config.model.preset, config.data.name))
+
+
 @pytest.mark.parametrize("preset", MODEL_PRESETS)
 @pytest.mark.parametrize("data", ["digits", "cifar10", "CIFAR-10 (JPEG copy)", "it's $HOME; b"])
 def test_a_preset_comes_back_from_its_command_line(read_back, preset, data):
     config = preset_config(preset, data)
-    assert read_back(command_line(config)) == config
+    assert read_back(as_command(config)) == config
 
 
 @pytest.mark.parametrize("preset", MODEL_PRESETS)
 def test_every_toggle_comes_back_from_the_command_line(read_back, preset):
     config = preset_config(preset, "cats & dogs").with_settings(TOGGLED)
-    assert read_back(command_line(config)) == config
+    assert read_back(as_command(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -78,24 +96,39 @@ def test_every_toggle_comes_back_from_the_command_line(read_back, preset):
 )
 def test_lists_come_back_from_the_command_line(read_back, settings):
     config = preset_config("alexnet-32", "cifar10").with_settings(settings)
-    assert read_back(command_line(config)) == config
+    assert read_back(as_command(config)) == config
 
 
 def test_the_command_line_says_what_differs_and_nothing_else():
     config = preset_config("alexnet-64").with_settings({"model.activation": "tanh", "train.seed": 3})
-    assert command_line(config) == (
+    assert as_command(config) == (
         "python -m alexnet_explorer train --preset alexnet-64 --data digits --set model.activation=tanh --seed 3"
     )
 
 
 def test_what_the_data_decide_is_not_on_the_command_line():
     config = preset_config("alexnet-32").with_settings({"model.num_classes": 3, "data.digest": "0123456789abcdef"})
-    assert command_line(config) == command_line(preset_config("alexnet-32"))
+    assert as_command(config) == as_command(preset_config("alexnet-32"))
 
 
-def test_a_network_of_no_preset_has_no_command_line(small):
-    with pytest.raises(ConfigError, match="small"):
-        command_line(small())
+TUNED = {
+    "as it comes": {},
+    "frozen": {"train.freeze": ["conv1", "conv3"], "train.epochs": 7, "train.seed": 3},
+    "toggled": {name: value for name, value in TOGGLED.items() if name != "model.init"},
+}
+
+
+@pytest.mark.parametrize("count", [30, 1500])
+@pytest.mark.parametrize("settings", TUNED.values(), ids=TUNED)
+def test_a_fine_tuning_comes_back_from_its_command_line(read_back, data_root, pack, tmp_path, settings, count):
+    packed = pack("cats & dogs", count=count, test=0, classes=("cat", "dog"), size=16)
+    source = source_of(f"alexnet-32-relu@{digest_of(find_weights('alexnet-32-relu', tmp_path)[0])}")
+    base = finetune_config(source, packed)
+    config = config_on(base.with_settings(settings), packed)
+    command = command_line(config, base)
+    assert command.startswith(f"python -m alexnet_explorer train --init alexnet-32-relu@{source.digest} --data 'cats")
+    assert ("--freeze conv1,conv3" in command) == ("train.freeze" in settings)
+    assert read_back(command, packed) == config
 
 
 @pytest.mark.parametrize("preset", ["alexnet", "alexnet-32", "convnet-2012"])
@@ -124,7 +157,7 @@ def test_the_towers_that_fit_are_those_that_the_config_takes():
 
 
 def test_a_plan_counts_an_output_for_each_class(packed):
-    config = planned(preset_config("alexnet-32", packed.name), {packed.name: packed})
+    config = planned(preset_config("alexnet-32", packed.name), packed)
     assert config.model.num_classes == 3
-    assert planned(preset_config("alexnet", "cifar10"), {}).model.num_classes == 10
-    assert isinstance(config, RunConfig)
+    assert config.data.digest == packed.digest
+    assert planned(preset_config("alexnet", "cifar10"), None).model.num_classes == 10
