@@ -11,6 +11,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
+from alexnet_explorer.inspection.mosaic import colour_table
+
 if TYPE_CHECKING:
     from alexnet_explorer.inspection.predict import Prediction
 
@@ -20,11 +22,19 @@ RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
 BASELINE_COLOUR = "#8C8C8C"
 _GRID = "rgba(128, 128, 128, 0.25)"
 _FAINT = 0.3
+_DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one what comes after
+_FEW = 30  # points of a line that are marked: one point alone makes no line
 
 
 def colour_of(position: int) -> str:
     """The colour of the run at `position` in a list; they repeat after seven. The baseline's is `BASELINE_COLOUR`."""
     return RUN_COLOURS[position % len(RUN_COLOURS)]
+
+
+def depth_colours(count: int) -> list[str]:
+    """Colours of the layers of a network, the first dark, the last light: viridis without its ends."""
+    places = np.linspace(*_DEPTHS, count).round().astype(int)
+    return [f"#{bytes(colour).hex()}" for colour in colour_table("viridis")[places]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,8 @@ def curves(
     named: set[str] = set()
     for run in runs:
         line = {"color": run.colour, "dash": run.dash, "width": 2}
-        group = {"name": _text(run.name), "legendgroup": run.name, "mode": "lines", "line": line}
+        mode = "lines+markers" if len(run.x) <= _FEW else "lines"
+        group = {"name": _text(run.name), "legendgroup": run.name, "mode": mode, "line": line}
         if smoothing:
             x, y = thin(run.x, run.y)
             figure.add_scatter(x=x, y=y, opacity=_FAINT, showlegend=False, hoverinfo="skip", **group)
@@ -129,10 +140,15 @@ def _text(words: str) -> str:
 
 
 def _figure(x_title: str, y_title: str) -> go.Figure:
-    """An empty chart that fits a light and a dark page."""
-    figure = go.Figure()
+    """An empty chart that fits a light and a dark page. In one go: Plotly checks each change for milliseconds."""
     clear = "rgba(0, 0, 0, 0)"
-    figure.update_layout(paper_bgcolor=clear, plot_bgcolor=clear, margin={"l": 10, "r": 10, "t": 30, "b": 10})
-    for axis, title in ((figure.update_xaxes, x_title), (figure.update_yaxes, y_title)):
-        axis(title=title, gridcolor=_GRID, zerolinecolor=_GRID, automargin=True)
-    return figure
+    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "automargin": True}
+    return go.Figure(
+        layout={
+            "paper_bgcolor": clear,
+            "plot_bgcolor": clear,
+            "margin": {"l": 10, "r": 10, "t": 30, "b": 10},
+            "xaxis": {"title": {"text": x_title}, **axis},
+            "yaxis": {"title": {"text": y_title}, **axis},
+        }
+    )

@@ -257,21 +257,27 @@ class Run:
         return self.path / "stop"
 
 
-def run_title(config: RunConfig) -> str:
-    """Preset, data and the model's fields that differ from the preset, in a few words."""
+def run_title(config: RunConfig, most: int | None = None) -> str:
+    """Preset, data and the model's fields that differ from the preset, in a few words.
+
+    With `most` characters as many of the fields as fit, and how many more there are.
+    """
     preset = MODEL_PRESETS.get(config.model.preset)
-    words = [config.model.preset]
-    if preset:
-        for name, value in config.model:
-            if value == getattr(preset, name) or name in ("num_classes", "preset"):
-                continue
-            if isinstance(value, bool):
-                words.append(name if value else f"no {name}")
-            elif isinstance(value, str):
-                words.append(value)
-            else:
-                words.append(f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}")
-    return " · ".join([*words, config.data.name])
+    changes = []
+    for name, value in config.model if preset else ():
+        if value == getattr(preset, name) or name in ("num_classes", "preset"):
+            continue
+        if isinstance(value, bool):
+            changes.append(name if value else f"no {name}")
+        elif isinstance(value, str):
+            changes.append(value)
+        else:
+            changes.append(f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    titles = []
+    for count in range(len(changes), -1, -1):
+        rest = [f"{len(changes) - count} more"] if count < len(changes) else []
+        titles.append(" · ".join([config.model.preset, *changes[:count], *rest, config.data.name]))
+    return titles[0] if most is None else next((title for title in titles if len(title) <= most), titles[-1])
 
 
 def create_run(config: RunConfig, root: Path, init: bytes = b"") -> Run:

@@ -262,6 +262,16 @@ def test_a_title_names_what_differs_from_the_preset():
     assert run_title(config.model_copy(update={"model": MODEL_PRESETS["alexnet-64"]})) == "alexnet-64 · CIFAR-10"
 
 
+def test_a_title_that_is_too_long_says_how_much_was_left_out():
+    config = preset_config("alexnet-32", "CIFAR-10").with_settings(
+        {"model.fc_widths": [128, 64], "model.activation": "tanh", "model.towers": 2}
+    )
+    whole = run_title(config)
+    assert run_title(config, len(whole)) == whole == "alexnet-32 · fc_widths 128,64 · tanh · towers 2 · CIFAR-10"
+    assert run_title(config, len(whole) - 1) == "alexnet-32 · fc_widths 128,64 · tanh · 1 more · CIFAR-10"
+    assert run_title(config, 40) == run_title(config, 5) == "alexnet-32 · 3 more · CIFAR-10"
+
+
 def test_a_summary_is_the_last_value_of_each_metric_and_the_best_validation():
     rows = [{"step": 1, "train/loss": 2.0}, {"step": 2, "val/top1_error": 0.4}, {"step": 4, "val/top1_error": 0.3}]
     first = summarise(rows)
