@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ BASELINE_COLOUR = "#8C8C8C"
 _GRID = "rgba(128, 128, 128, 0.25)"
 _FAINT = 0.3
 _DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one what comes after
+_MOST_LABELS = 40  # classes whose names find room beside a confusion matrix
 _FEW = 30  # points of a line that are marked: one point alone makes no line
 
 
@@ -131,6 +133,27 @@ def histogram(values: ArrayLike, x_title: str, colour: str = RUN_COLOURS[0], bin
     figure = _figure(x_title, "count")
     figure.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=counts, width=np.diff(edges), marker_color=colour)
     figure.update_layout(bargap=0, showlegend=False)
+    return figure
+
+
+def confusion(counts: ArrayLike, classes: Sequence[str]) -> go.Figure:
+    """A confusion matrix as a heatmap: counts (true, predicted), a row a true class, coloured by its share of the row.
+
+    Classes of the same name are told apart by their numbers; above `_MOST_LABELS` of them only the tooltips name them.
+    """
+    seen = np.asarray(counts, dtype=np.int64)
+    shares = (seen / np.maximum(seen.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+    repeated = {name for name, times in Counter(classes).items() if times > 1}
+    names = [_text(f"{name} ({number})" if name in repeated else name) for number, name in enumerate(classes)]
+    figure = _figure("predicted class", "true class")
+    figure.add_heatmap(
+        z=shares, x=names, y=names, customdata=seen.astype(np.int32), zmin=0, zmax=1, colorscale="viridis",
+        colorbar={"tickformat": ".0%", "title": {"text": "of the class"}, "thickness": 12},
+        hovertemplate="%{y}<br>taken for %{x}<br>%{customdata} images, %{z:.1%} of the class<extra></extra>",
+    )  # fmt: skip
+    labels = len(names) <= _MOST_LABELS
+    figure.update_xaxes(type="category", showticklabels=labels, showgrid=False, constrain="domain")
+    figure.update_yaxes(type="category", showticklabels=labels, showgrid=False, autorange="reversed")
     return figure
 
 

@@ -94,6 +94,29 @@ class Status:
 _STATUS = TypeAdapter(Status)
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """A validation image that was taken for another class."""
+
+    image: int  # its place among the training images of the packed set
+    true: int
+    predicted: int
+    probability: float  # of the predicted class
+    probability_of_true: float
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """What `mistakes.json` holds of the last validation."""
+
+    epoch: int
+    confusion: list[tuple[int, int, int]]  # true class, predicted class, how many images; right ones included
+    worst: list[Mistake]
+
+
+_MISTAKES = TypeAdapter(Mistakes)
+
+
 def process_started(pid: int) -> float:
     """When the process of this number started, in seconds since 1970; 0.0 where it is dead."""
     try:
@@ -174,6 +197,15 @@ class Run:
             return [json.loads(line) for line in whole.splitlines() if line.strip()], offset + len(whole)
         except ValueError:
             raise RunError(f"run {self.id}: its metrics.jsonl is damaged") from None
+
+    def mistakes(self) -> Mistakes | None:
+        """Those of the last validation; None where there was none. Raises RunError where the file is damaged."""
+        try:
+            return _MISTAKES.validate_json((self.path / "mistakes.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise RunError(f"run {self.id}: its mistakes.json cannot be read") from error
 
     def snapshots(self) -> dict[int, Path]:
         """The weights kept of each epoch, in order. Some may hold a few layers only."""

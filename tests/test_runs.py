@@ -15,6 +15,8 @@ from filelock import Timeout
 from alexnet_explorer import runs as module
 from alexnet_explorer.config import MODEL_PRESETS, RunConfig, TrainConfig, preset_config
 from alexnet_explorer.runs import (
+    Mistake,
+    Mistakes,
     Run,
     RunError,
     Status,
@@ -337,3 +339,20 @@ def test_a_status_file_is_replaced_as_a_whole(run):
     process.communicate()
     assert process.returncode == 0 and seen <= {"done", "queued"} and "done" in seen
     assert not [path for path in run.path.iterdir() if path.name.startswith(".status")]
+
+
+# The mistakes of its validation
+
+
+def test_mistakes_are_read_as_the_training_wrote_them(run):
+    assert run.mistakes() is None
+    worst = {"image": 7, "true": 0, "predicted": 2, "probability": 0.75, "probability_of_true": 0.125}
+    written = {"epoch": 4, "confusion": [[0, 0, 5], [0, 2, 1]], "worst": [worst]}
+    (run.path / "mistakes.json").write_text(json.dumps(written))
+    assert run.mistakes() == Mistakes(4, [(0, 0, 5), (0, 2, 1)], [Mistake(**worst)])
+
+
+def test_damaged_mistakes_are_told(run):
+    (run.path / "mistakes.json").write_text('{"epoch": 4, "conf')
+    with pytest.raises(RunError, match=r"its mistakes\.json cannot be read"):
+        run.mistakes()

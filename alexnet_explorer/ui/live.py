@@ -8,7 +8,7 @@ from functools import partial
 import streamlit as st
 
 from alexnet_explorer.runs import Run, RunError, Status, find_run, list_runs, run_title
-from alexnet_explorer.ui import curves, diagnosis, forming, frame, history, layers, lens, numbers, queueing
+from alexnet_explorer.ui import curves, diagnosis, forming, frame, history, layers, lens, mistakes, numbers, queueing
 from alexnet_explorer.ui.numbers import duration
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
@@ -119,8 +119,12 @@ def _filters(run: Run, status: Status, kept: history.Kept) -> None:
     forming.show(run)
 
 
+def _mistakes(run: Run, status: Status, kept: history.Kept) -> None:
+    mistakes.show(run)
+
+
 VIEWS: dict[str, Callable[[Run, Status, history.Kept], None]] = {
-    "Curves": _curves, "Layers": _layers, "Filters": _filters,
+    "Curves": _curves, "Layers": _layers, "Filters": _filters, "Mistakes": _mistakes,
 }  # fmt: skip
 
 

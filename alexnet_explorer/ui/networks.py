@@ -168,6 +168,8 @@ def size_of(value: object) -> int:
     """Bytes of the arrays in a result, with a little for everything else."""
     if isinstance(value, np.ndarray):
         return value.nbytes + 128
+    if isinstance(value, bytes):
+        return len(value) + 128
     if isinstance(value, Mapping):
         return sum(map(size_of, value.values())) + 128
     if isinstance(value, list | tuple):

@@ -1,9 +1,14 @@
 """The live view of the page Train: numbers, curves, layers, the doctor."""
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
+
+from alexnet_explorer.runs import Mistake
+from alexnet_explorer.weights_file import read_layer
 
 
 @pytest.fixture
@@ -102,3 +107,83 @@ def test_a_long_title_is_cut_and_its_whole_is_a_tooltip(visit, make_run):
     shown, whole = heading.value.replace("\\", ""), heading.proto.help.replace("\\", "")
     assert shown.startswith("alexnet-32 · ") and "more · colours" in shown and len(shown) <= 44
     assert "input_size 16" in whole and whole.endswith("colours")
+
+
+def test_filters_are_shown_at_each_epoch_that_was_kept_on_one_scale(visit, make_run):
+    run = make_run(epochs=(0, 1, 3), partial=(0, 1))
+    largest = max(np.abs(read_layer(file, "conv1.weight")).max() for file in run.snapshots().values())
+    visitor = choose(visit("train", run=run.id), "Filters")
+    assert not visitor.exception
+    slider = visitor.select_slider(key="forming_epoch")
+    assert (slider.options, slider.value) == (["0", "1", "3"], 3)
+    slider.set_value(1).run()
+    assert any(
+        caption.startswith("conv1 after epoch 1: 6 filters of 3×3 pixels") and f"±{largest:.3g}" in caption
+        for caption in visitor.captions
+    )
+    visitor.go("home").go("train")
+    assert visitor.select_slider(key="forming_epoch").value == 1
+
+
+def test_the_last_epoch_is_followed_until_another_is_chosen(visit, make_run):
+    run = make_run(epochs=(0, 1, 3))
+    newest = run.snapshots()[3].rename(run.path / "checkpoints" / "later")
+    visitor = choose(visit("train", run=run.id), "Filters")
+    assert visitor.select_slider(key="forming_epoch").value == 1
+    newest.rename(run.path / "checkpoints" / "epoch-00003.safetensors")
+    assert visitor.run().select_slider(key="forming_epoch").value == 3
+
+
+def test_a_damaged_snapshot_is_told_and_the_others_are_shown(visit, make_run):
+    run = make_run(epochs=(0, 1, 3), partial=(0, 1))
+    file = run.snapshots()[1]
+    file.write_bytes(file.read_bytes()[:-8])  # its header is whole
+    visitor = choose(visit("train", run=run.id), "Filters")
+    assert not visitor.exception and "epoch-00001.safetensors" in visitor.warning[0].value.replace("\\", "")
+    assert visitor.select_slider(key="forming_epoch").options == ["0", "3"]
+
+
+def test_a_run_without_snapshots_says_so(visit, make_run):
+    run = make_run()
+    shutil.rmtree(run.path / "checkpoints")
+    visitor = choose(visit("train", run=run.id), "Filters")
+    assert "No filters" in visitor.info[0].value and not visitor.exception
+
+
+@pytest.fixture
+def mistaken(make_run, pack):
+    """Builds a run with mistakes, its data set on this machine; pictures of another `seed` were never shown before."""
+
+    def build(seed=0):
+        run = make_run(data__digest=pack(seed=seed).digest)
+        worst = [Mistake(3, 0, 1, 0.875, 0.03125), Mistake(7, 2, 0, 0.5, 0.25)]
+        confusion = [[0, 0, 5], [0, 1, 2], [1, 1, 4], [2, 0, 1]]
+        found = {"epoch": 3, "confusion": confusion, "worst": [asdict(one) for one in worst]}
+        (run.path / "mistakes.json").write_text(json.dumps(found))
+        return run
+
+    return build
+
+
+def test_mistakes_are_a_matrix_and_pictures_with_what_they_are_and_were_taken_for(visit, mistaken):
+    visitor = choose(visit("train", run=mistaken().id), "Mistakes")
+    assert not visitor.exception and not visitor.info
+    assert visitor.says("Of 12 validation images 3 were taken for another class, after epoch 3")
+    (matrix,) = visitor.charts
+    assert matrix == ("Confusion matrix of 3 classes; most often taken: red for green *and* more (2), blue for red (1)")
+    assert visitor.says("**red** 3.1%  \ntaken for **green \\*and\\* more** 87.5%")
+    pictures = [image.proto.imgs[0].alt for image in visitor.main.get("image")]
+    assert pictures == ["red, taken for green *and* more", "blue, taken for red"]
+
+
+def test_mistakes_whose_pictures_are_not_on_this_machine_are_told(visit, mistaken, root):
+    run = mistaken(seed=1)
+    shutil.rmtree(root.parent / "data")
+    visitor = choose(visit("train", run=run.id), "Mistakes")
+    assert not visitor.exception and len(visitor.charts) == 1
+    assert "Their pictures cannot be shown." in visitor.info[0].value and "not on this machine" in visitor.info[0].value
+
+
+def test_a_run_that_was_not_validated_yet_has_no_mistakes(visit, make_run):
+    visitor = choose(visit("train", run=make_run().id), "Mistakes")
+    assert "No mistakes" in visitor.info[0].value and not visitor.charts
