@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
+
+from alexnet_explorer.inspection.mosaic import colour_table
 
 if TYPE_CHECKING:
     from alexnet_explorer.inspection.predict import Prediction
@@ -20,11 +23,20 @@ RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
 BASELINE_COLOUR = "#8C8C8C"
 _GRID = "rgba(128, 128, 128, 0.25)"
 _FAINT = 0.3
+_DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one what comes after
+_MOST_LABELS = 40  # classes whose names find room beside a confusion matrix
+_FEW = 30  # points of a line that are marked: one point alone makes no line
 
 
 def colour_of(position: int) -> str:
     """The colour of the run at `position` in a list; they repeat after seven. The baseline's is `BASELINE_COLOUR`."""
     return RUN_COLOURS[position % len(RUN_COLOURS)]
+
+
+def depth_colours(count: int) -> list[str]:
+    """Colours of the layers of a network, the first dark, the last light: viridis without its ends."""
+    places = np.linspace(*_DEPTHS, count).round().astype(int)
+    return [f"#{bytes(colour).hex()}" for colour in colour_table("viridis")[places]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,8 @@ def curves(
     named: set[str] = set()
     for run in runs:
         line = {"color": run.colour, "dash": run.dash, "width": 2}
-        group = {"name": _text(run.name), "legendgroup": run.name, "mode": "lines", "line": line}
+        mode = "lines+markers" if len(run.x) <= _FEW else "lines"
+        group = {"name": _text(run.name), "legendgroup": run.name, "mode": mode, "line": line}
         if smoothing:
             x, y = thin(run.x, run.y)
             figure.add_scatter(x=x, y=y, opacity=_FAINT, showlegend=False, hoverinfo="skip", **group)
@@ -123,16 +136,42 @@ def histogram(values: ArrayLike, x_title: str, colour: str = RUN_COLOURS[0], bin
     return figure
 
 
+def confusion(counts: ArrayLike, classes: Sequence[str]) -> go.Figure:
+    """A confusion matrix as a heatmap: counts (true, predicted), a row a true class, coloured by its share of the row.
+
+    Classes of the same name are told apart by their numbers; above `_MOST_LABELS` of them only the tooltips name them.
+    """
+    seen = np.asarray(counts, dtype=np.int64)
+    shares = (seen / np.maximum(seen.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+    repeated = {name for name, times in Counter(classes).items() if times > 1}
+    names = [_text(f"{name} ({number})" if name in repeated else name) for number, name in enumerate(classes)]
+    figure = _figure("predicted class", "true class")
+    figure.add_heatmap(
+        z=shares, x=names, y=names, customdata=seen.astype(np.int32), zmin=0, zmax=1, colorscale="viridis",
+        colorbar={"tickformat": ".0%", "title": {"text": "of the class"}, "thickness": 12},
+        hovertemplate="%{y}<br>taken for %{x}<br>%{customdata} images, %{z:.1%} of the class<extra></extra>",
+    )  # fmt: skip
+    labels = len(names) <= _MOST_LABELS
+    figure.update_xaxes(type="category", showticklabels=labels, showgrid=False, constrain="domain")
+    figure.update_yaxes(type="category", showticklabels=labels, showgrid=False, autorange="reversed")
+    return figure
+
+
 def _text(words: str) -> str:
     """Words of a user as Plotly shows them: it reads some HTML, links among it."""
     return html.escape(words, quote=False)
 
 
 def _figure(x_title: str, y_title: str) -> go.Figure:
-    """An empty chart that fits a light and a dark page."""
-    figure = go.Figure()
+    """An empty chart that fits a light and a dark page. In one go: Plotly checks each change for milliseconds."""
     clear = "rgba(0, 0, 0, 0)"
-    figure.update_layout(paper_bgcolor=clear, plot_bgcolor=clear, margin={"l": 10, "r": 10, "t": 30, "b": 10})
-    for axis, title in ((figure.update_xaxes, x_title), (figure.update_yaxes, y_title)):
-        axis(title=title, gridcolor=_GRID, zerolinecolor=_GRID, automargin=True)
-    return figure
+    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "automargin": True}
+    return go.Figure(
+        layout={
+            "paper_bgcolor": clear,
+            "plot_bgcolor": clear,
+            "margin": {"l": 10, "r": 10, "t": 30, "b": 10},
+            "xaxis": {"title": {"text": x_title}, **axis},
+            "yaxis": {"title": {"text": y_title}, **axis},
+        }
+    )

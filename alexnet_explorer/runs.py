@@ -95,6 +95,29 @@ class Status:
 _STATUS = TypeAdapter(Status)
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """A validation image that was taken for another class."""
+
+    image: int  # its place among the training images of the packed set
+    true: int
+    predicted: int
+    probability: float  # of the predicted class
+    probability_of_true: float
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """What `mistakes.json` holds of the last validation."""
+
+    epoch: int
+    confusion: list[tuple[int, int, int]]  # true class, predicted class, how many images; right ones included
+    worst: list[Mistake]
+
+
+_MISTAKES = TypeAdapter(Mistakes)
+
+
 def process_started(pid: int) -> float:
     """When the process of this number started, in seconds since 1970; 0.0 where it is dead."""
     try:
@@ -189,6 +212,15 @@ class Run:
         except ValueError:
             raise RunError(f"run {self.id}: its metrics.jsonl is damaged") from None
 
+    def mistakes(self) -> Mistakes | None:
+        """Those of the last validation; None where there was none. Raises RunError where the file is damaged."""
+        try:
+            return _MISTAKES.validate_json((self.path / "mistakes.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise RunError(f"run {self.id}: its mistakes.json cannot be read") from error
+
     def snapshots(self) -> dict[int, Path]:
         """The weights kept of each epoch, in order. Some may hold a few layers only."""
         files = (self.path / "checkpoints").glob("epoch-*.safetensors")
@@ -216,7 +248,9 @@ class Run:
 
     def weights_file(self) -> Path | None:
         """The newest weights that can predict: the checkpoint's, else the last whole snapshot, or None."""
-        return self.last_file if self.last_file.is_file() else next(reversed(self.whole_snapshots().values()), None)
+        if self.last_file.is_file():
+            return self.last_file
+        return next((file for file in reversed(self.snapshots().values()) if is_whole(file)), None)
 
     def lease(self) -> FileLock:
         """The lock that its one writer holds; the system releases it when the process dies."""
@@ -279,21 +313,27 @@ class Run:
         return self.path / "stop"
 
 
-def run_title(config: RunConfig) -> str:
-    """Preset, data and the model's fields that differ from the preset, in a few words."""
+def run_title(config: RunConfig, most: int | None = None) -> str:
+    """Preset, data and the model's fields that differ from the preset, in a few words.
+
+    With `most` characters as many of the fields as fit, and how many more there are.
+    """
     preset = MODEL_PRESETS.get(config.model.preset)
-    words = [config.model.preset]
-    if preset:
-        for name, value in config.model:
-            if value == getattr(preset, name) or name in ("num_classes", "preset"):
-                continue
-            if isinstance(value, bool):
-                words.append(name if value else f"no {name}")
-            elif isinstance(value, str):
-                words.append(value)
-            else:
-                words.append(f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}")
-    return " · ".join([*words, config.data.name])
+    changes = []
+    for name, value in config.model if preset else ():
+        if value == getattr(preset, name) or name in ("num_classes", "preset"):
+            continue
+        if isinstance(value, bool):
+            changes.append(name if value else f"no {name}")
+        elif isinstance(value, str):
+            changes.append(value)
+        else:
+            changes.append(f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    titles = []
+    for count in range(len(changes), -1, -1):
+        rest = [f"{len(changes) - count} more"] if count < len(changes) else []
+        titles.append(" · ".join([config.model.preset, *changes[:count], *rest, config.data.name]))
+    return titles[0] if most is None else next((title for title in titles if len(title) <= most), titles[-1])
 
 
 def create_run(config: RunConfig, root: Path, init: bytes = b"") -> Run:

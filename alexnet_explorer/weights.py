@@ -21,7 +21,7 @@ from typing import Annotated
 
 import torch
 from pydantic import BaseModel, Field, Json, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from torch import Tensor
 
@@ -30,7 +30,7 @@ from .data.preprocess import Preprocessing
 from .model import AlexNet
 from .weights_file import VERSION, WeightsError, check_version, digest_of, read_bytes, read_header, write_tensors
 
-__all__ = ["LoadedModel", "WeightsError", "load_layer", "load_weights", "save_weights"]
+__all__ = ["LoadedModel", "WeightsError", "load_weights", "save_weights"]
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -80,7 +80,7 @@ def save_weights(
 ) -> None:
     """Write a model to `path`, atomically; equal content gives equal bytes.
 
-    layers: keep the parameters of these only (a partial snapshot, for `load_layer`); none named: everything.
+    layers: keep the parameters of these only (a partial snapshot, for `read_layer`); none named: everything.
     half: parameters as float16 instead of float32; the mean and the deviation of the input stay float32.
     folders: what the class folders of the training data were called, where that is known.
     extra: more metadata, as text.
@@ -144,19 +144,6 @@ def parse_weights(data: bytes, name: str, title: str = "", *, shown: str) -> Loa
         digest=digest_of(data),
         folders=about.folders,
     )
-
-
-def load_layer(path: str | Path, name: str) -> Tensor:
-    """One tensor, `conv1.weight` say, of a complete or partial file, as float32. Raises WeightsError."""
-    path = Path(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            if name not in file.keys():  # noqa: SIM118 (not a dict)
-                raise WeightsError(f"{path.name} does not hold {name}, it holds {_some(file.keys())}.")
-            tensor: Tensor = file.get_tensor(name)
-    except (OSError, SafetensorError):
-        raise WeightsError(f"{path.name} is not there or damaged: choose another epoch or file.") from None
-    return tensor.to(torch.float32, copy=True)  # not a view of the file, which a run may replace
 
 
 def tensors_of(data: bytes, shown: str) -> dict[str, Tensor]:

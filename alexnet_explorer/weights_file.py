@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 VERSION = "1"
 MAX_BYTES = 2**30
@@ -61,6 +63,23 @@ def is_whole(path: Path) -> bool:
         return read_metadata(path).get("layers", "[]") == "[]"
     except WeightsError:
         return False
+
+
+def read_layer(path: str | Path, name: str) -> NDArray[np.float32]:
+    """One tensor, `conv1.weight` say, of a complete or partial file, as float32. Raises WeightsError."""
+    path = Path(path)
+    try:
+        with safe_open(path, framework="np") as file:
+            if name not in file.keys():  # noqa: SIM118 (not a dict)
+                raise WeightsError(f"{path.name} does not hold {name}: choose another epoch or file.")
+            tensor = file.get_tensor(name)
+    except (OSError, SafetensorError):
+        raise WeightsError(f"{path.name} is not there or damaged: choose another epoch or file.") from None
+    values: NDArray[np.float32] = tensor.astype(np.float32)  # not a view of the file, which a run may replace
+    if not np.isfinite(values).all():
+        raise WeightsError(f"{path.name}: {name} holds values that are not finite (NaN or infinite), as after a "
+                           "training that diverged; take weights from an earlier epoch.")  # fmt: skip
+    return values
 
 
 def check_version(metadata: Mapping[str, str], name: str) -> None:

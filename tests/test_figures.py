@@ -7,6 +7,7 @@ from alexnet_explorer.figures import (
     RUN_COLOURS,
     RunCurve,
     colour_of,
+    confusion,
     curves,
     histogram,
     prediction_bars,
@@ -110,7 +111,33 @@ def test_colours_are_different_repeat_and_are_never_the_baselines():
 
 
 def test_figures_leave_text_and_background_to_the_theme():
-    for figure in (curves(RUNS, "loss", "epoch"), prediction_bars([Prediction("cat", 0, 1.0)]), histogram([1, 2], "x")):
+    for figure in (
+        curves(RUNS, "loss", "epoch"),
+        prediction_bars([Prediction("cat", 0, 1.0)]),
+        histogram([1, 2], "x"),
+        confusion([[1]], ["cat"]),
+    ):
         layout = figure.to_plotly_json()["layout"]
         assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
         assert "font" not in layout and "font" not in layout.get("legend", {})
+
+
+def test_a_confusion_matrix_is_coloured_by_the_share_of_each_true_class():
+    figure = confusion([[6, 2], [0, 0]], ["cat", "dog"])
+    (heat,) = figure.data
+    np.testing.assert_allclose(heat.z, [[0.75, 0.25], [0, 0]])  # of a class without images there is no share
+    np.testing.assert_array_equal(heat.customdata, [[6, 2], [0, 0]])
+    assert list(heat.x) == list(heat.y) == ["cat", "dog"] and figure.layout.yaxis.autorange == "reversed"
+
+
+def test_a_confusion_matrix_tells_classes_of_one_name_apart_and_names_no_more_than_find_room():
+    heat = confusion(np.eye(3), ["crane", MARKED, "crane"]).data[0]
+    assert list(heat.x) == ["crane (0)", SHOWN, "crane (2)"]
+    labels = [confusion(np.eye(n), [str(i) for i in range(n)]).layout.xaxis.showticklabels for n in (40, 41)]
+    assert labels == [True, False]
+
+
+def test_one_point_alone_is_marked_and_a_long_line_is_not():
+    lines = [RunCurve("point", "#0072B2", [1], [2]), RunCurve("line", "#0072B2", range(99), range(99))]
+    short, long = curves(lines, "y", "x").data
+    assert (short.mode, long.mode) == ("lines+markers", "lines")

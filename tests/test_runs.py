@@ -15,6 +15,8 @@ from filelock import Timeout
 from alexnet_explorer import runs as module
 from alexnet_explorer.config import MODEL_PRESETS, RunConfig, TrainConfig, preset_config
 from alexnet_explorer.runs import (
+    Mistake,
+    Mistakes,
     Run,
     RunError,
     Status,
@@ -264,6 +266,16 @@ def test_a_title_names_what_differs_from_the_preset():
     assert run_title(config.model_copy(update={"model": MODEL_PRESETS["alexnet-64"]})) == "alexnet-64 · CIFAR-10"
 
 
+def test_a_title_that_is_too_long_says_how_much_was_left_out():
+    config = preset_config("alexnet-32", "CIFAR-10").with_settings(
+        {"model.fc_widths": [128, 64], "model.activation": "tanh", "model.towers": 2}
+    )
+    whole = run_title(config)
+    assert run_title(config, len(whole)) == whole == "alexnet-32 · fc_widths 128,64 · tanh · towers 2 · CIFAR-10"
+    assert run_title(config, len(whole) - 1) == "alexnet-32 · fc_widths 128,64 · tanh · 1 more · CIFAR-10"
+    assert run_title(config, 40) == run_title(config, 5) == "alexnet-32 · 3 more · CIFAR-10"
+
+
 def test_a_summary_is_the_last_value_of_each_metric_and_the_best_validation():
     rows = [{"step": 1, "train/loss": 2.0}, {"step": 2, "val/top1_error": 0.4}, {"step": 4, "val/top1_error": 0.3}]
     first = summarise(rows)
@@ -343,3 +355,20 @@ def test_a_status_file_is_replaced_as_a_whole(run):
     process.communicate()
     assert process.returncode == 0 and seen <= {"done", "queued"} and "done" in seen
     assert not [path for path in run.path.iterdir() if path.name.startswith(".status")]
+
+
+# The mistakes of its validation
+
+
+def test_mistakes_are_read_as_the_training_wrote_them(run):
+    assert run.mistakes() is None
+    worst = {"image": 7, "true": 0, "predicted": 2, "probability": 0.75, "probability_of_true": 0.125}
+    written = {"epoch": 4, "confusion": [[0, 0, 5], [0, 2, 1]], "worst": [worst]}
+    (run.path / "mistakes.json").write_text(json.dumps(written))
+    assert run.mistakes() == Mistakes(4, [(0, 0, 5), (0, 2, 1)], [Mistake(**worst)])
+
+
+def test_damaged_mistakes_are_told(run):
+    (run.path / "mistakes.json").write_text('{"epoch": 4, "conf')
+    with pytest.raises(RunError, match=r"its mistakes\.json cannot be read"):
+        run.mistakes()

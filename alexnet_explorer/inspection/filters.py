@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from .mosaic import as_colours
+
 if TYPE_CHECKING:
     from alexnet_explorer.model import AlexNet
 
@@ -33,18 +35,6 @@ def filters(model: AlexNet, layer: str = "conv1", scale: float | None = None) ->
     if model.layers[model.resolve(layer)].number != 1 or weights.shape[1] not in (1, 3):
         raise ValueError(f"{layer} sees {weights.shape[1]} maps, not colours: look at one unit's kernel, map by map")
     return as_colours(weights, scale)
-
-
-def as_colours(weights: NDArray[np.float32], scale: float | None = None) -> NDArray[np.float32]:
-    """Kernels (K, 3 or 1, kh, kw) as RGB pictures in 0–1: (K, kh, kw, 3); grey where the picture is grey.
-
-    All kernels share one scale, symmetrical about zero: a weight of 0 is drawn as 0.5, one of `scale` as 1,
-    one of −`scale` as 0. By default `scale` is the largest |weight|; give the largest of several networks to
-    compare them. The weights apply to normalised pixels.
-    """
-    largest = scale or float(np.abs(weights).max()) or 1.0
-    pictures: NDArray[np.float32] = np.clip(0.5 + weights / (2 * largest), 0, 1)
-    return np.moveaxis(pictures, 1, -1).repeat(3 // weights.shape[1], axis=-1)
 
 
 def input_maps(model: AlexNet, layer: str, unit: int) -> range:

@@ -108,6 +108,18 @@ def _as_bytes(pictures: NDArray[np.floating | np.uint8]) -> RGB:
     return np.asarray(np.rint(shares * 255), dtype=np.uint8)
 
 
+def as_colours(weights: NDArray[np.float32], scale: float | None = None) -> NDArray[np.float32]:
+    """Kernels (K, 3 or 1, kh, kw) as RGB pictures in 0–1: (K, kh, kw, 3); grey where the picture is grey.
+
+    All kernels share one scale, symmetrical about zero: a weight of 0 is drawn as 0.5, one of `scale` as 1,
+    one of −`scale` as 0. By default `scale` is the largest |weight|; give the largest of several networks to
+    compare them. The weights apply to normalised pixels.
+    """
+    largest = scale or float(np.abs(weights).max()) or 1.0
+    pictures: NDArray[np.float32] = np.clip(0.5 + weights / (2 * largest), 0, 1)
+    return np.moveaxis(pictures, 1, -1).repeat(3 // weights.shape[1], axis=-1)
+
+
 def heat_limit(heat: NDArray[np.floating]) -> float:
     """The |value| that `overlay` draws in full strength: the 99th percentile, or one pixel would leave the rest dark.
 

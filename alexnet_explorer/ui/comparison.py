@@ -10,10 +10,11 @@ import streamlit as st
 from alexnet_explorer.figures import BASELINE_COLOUR, RunCurve, colour_of, curves
 from alexnet_explorer.runs import Run, RunError, differences, find_run
 from alexnet_explorer.ui import frame, networks
+from alexnet_explorer.ui.curves import METRICS as Y_TITLES
+from alexnet_explorer.ui.curves import choose
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 
-X_AXES = {"epoch": "epoch", "step": "step", "seconds": "seconds of training"}
 METRICS = {
     "val/top1_error": "validation error",
     "best/val_top1_error": "best validation error",
@@ -44,35 +45,21 @@ def titles(runs: Sequence[Run]) -> dict[str, str]:
 
 def show_curves(runs: Sequence[Run]) -> None:
     """Loss and error of all runs: validation solid, training dotted."""
-    left, right = st.columns([2, 1])
-    axis = left.segmented_control(
-        "Along", list(X_AXES), default="epoch", key="compare_axis", required=True,
-        format_func=lambda name: X_AXES[name], persist_state="session",
-    )  # fmt: skip
-    smoothing = right.slider("Smoothing", 0.0, 0.99, 0.0, 0.01, key="compare_smoothing", persist_state="session")
+    scales = choose("compare")
     rows = {run.id: run.metrics()[0] for run in runs}
+    x_title, unit = scales.along([row for run in runs for row in rows[run.id][-1:]])
     named = titles(runs)
     st.caption("Solid: validation. Dotted: training, on changed pictures and with dropout, so often higher.")
-    columns = st.columns(2)
-    for column, metric, y_title, factor in (
-        (columns[0], "loss", "loss (cross-entropy, nats)", 1.0),
-        (columns[1], "top1_error", "top-1 error (%)", 100.0),
-    ):
+    for column, (metric, y_title) in zip(st.columns(2), Y_TITLES.items(), strict=True):
         lines = []
         for position, run in enumerate(runs):
             colour = BASELINE_COLOUR if position == 0 else colour_of(position - 1)
             for part, dash in (("val", "solid"), ("train", "dot")):
-                x, y = series(rows[run.id], f"{part}/{metric}", axis or "epoch")
-                lines.append(RunCurve(named[run.id], colour, x, [v * factor for v in y], dash))
+                x, y = scales.points(rows[run.id], f"{part}/{metric}", unit)
+                lines.append(RunCurve(named[run.id], colour, x, y, dash))
         with column:
-            chart = curves(lines, y_title, X_AXES[axis or "epoch"], smoothing=smoothing)
+            chart = curves(lines, y_title, x_title, scales.log, scales.smoothing)
             st.plotly_chart(chart, key=f"curves_{metric}", alt=f"{y_title} of {', '.join(named.values())}")
-
-
-def series(rows: Sequence[Mapping[str, float]], metric: str, axis: str) -> tuple[list[float], list[float]]:
-    """x and y of one metric of the rows of metrics.jsonl."""
-    points = [(row[axis], row[metric]) for row in rows if metric in row]
-    return [x for x, _ in points], [y for _, y in points]
 
 
 def show_differences(runs: Sequence[Run]) -> None:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from alexnet_explorer.catalogue import ModelEntry, find_model, list_models
 from alexnet_explorer.config import Layer, RunConfig
-from alexnet_explorer.runs import RunError, find_run
+from alexnet_explorer.runs import Run, RunError, find_run
 from alexnet_explorer.ui.settings import runs_folder
-from alexnet_explorer.weights_file import WeightsError, read_metadata
+from alexnet_explorer.weights_file import WeightsError, read_layer, read_metadata
 
 if TYPE_CHECKING:
     from alexnet_explorer.weights import LoadedModel
@@ -81,8 +81,12 @@ def snapshots(found: ModelEntry, layer: str | None = None) -> dict[int, Path]:
     """The epochs kept of a network, in order: whole, or at least one layer of it. Imported weights have none."""
     if layer is None or not found.epochs:
         return dict(found.epochs)
-    kept = find_run(found.name, runs_folder()).snapshots()
-    return {epoch: path for epoch, path in kept.items() if _holds(path, layer)}
+    return epochs_with(find_run(found.name, runs_folder()), layer)
+
+
+def epochs_with(run: Run, layer: str) -> dict[int, Path]:
+    """The snapshots of a run that hold at least this layer, in order."""
+    return {epoch: path for epoch, path in run.snapshots().items() if _holds(path, layer)}
 
 
 def _holds(path: Path, layer: str) -> bool:
@@ -96,14 +100,10 @@ def _holds(path: Path, layer: str) -> bool:
 
 def load_kernels(path: Path, loaded: LoadedModel, layer: str) -> NDArray[np.float32]:
     """A convolution's weights from a snapshot of the same run, complete or partial. Raises WeightsError."""
-    from alexnet_explorer.weights import check_numbers, load_layer
-
     name = f"{layer}.weight"
-    weights = load_layer(path, name)
-    check_numbers({name: weights}, path.name)
-    if weights.shape != loaded.model.get_parameter(name).shape:
+    kernels = read_layer(path, name)
+    if kernels.shape != loaded.model.get_parameter(name).shape:
         raise WeightsError(f"{path.name} does not fit its network: choose another epoch.")
-    kernels: NDArray[np.float32] = weights.numpy()
     return kernels
 
 
@@ -168,6 +168,8 @@ def size_of(value: object) -> int:
     """Bytes of the arrays in a result, with a little for everything else."""
     if isinstance(value, np.ndarray):
         return value.nbytes + 128
+    if isinstance(value, bytes):
+        return len(value) + 128
     if isinstance(value, Mapping):
         return sum(map(size_of, value.values())) + 128
     if isinstance(value, list | tuple):

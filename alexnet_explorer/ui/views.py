@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.figures import BASELINE_COLOUR, colour_of, histogram, prediction_bars
-from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, limits, mosaic, overlay, to_png
+from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, heat_limit, limits, mosaic, overlay, to_png
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import frame, lens, networks, pictures
 from alexnet_explorer.ui.text import plain
@@ -66,7 +66,7 @@ class Look:
     @property
     def zoom(self) -> int:
         """How often a pixel of the input is repeated, to be large enough to see."""
-        return max(1, _column(max(2, self.width)) // self.model.preprocessing.size)
+        return max(1, column(max(2, self.width)) // self.model.preprocessing.size)
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,9 @@ def _draw_filters(look: Look, kernels: Kernels, scale: Scale) -> None:
     largest = scale[1]
     layer = look.layer if look.epoch is None else f"{look.layer} after epoch {look.epoch}"
     if kernels.unit is None:
-        tiles = filters.as_colours(kernels.weights, largest)
+        tiles = as_colours(kernels.weights, largest)
         show(
-            mosaic(tiles, **_layout(tiles, look.width)),
+            mosaic(tiles, **layout(tiles, column(look.width))),
             f"{layer}: {len(tiles)} kernels of {_shape(tiles)} pixels. Grey is a weight of 0, full colour one of "
             f"±{largest:.3g}.",
             f"Mosaic of the {len(tiles)} kernels of {layer} in colour",
@@ -208,7 +208,7 @@ def _draw_filters(look: Look, kernels: Kernels, scale: Scale) -> None:
         maps = filters.input_maps(look.model.model, look.layer, kernels.unit)
         show(
             mosaic(kernels.shown, colormap="diverging", vmin=-largest, vmax=largest,
-                   **_layout(kernels.shown, look.width)),
+                   **layout(kernels.shown, column(look.width))),
             f"{layer}, unit {kernels.unit}: its weights for input maps {maps[0]} to {maps[-1]}, "
             f"{_shape(kernels.shown)} each. {_legend('diverging', (-largest, largest))}",
             f"Mosaic of the kernel of unit {kernels.unit} of {layer}, one tile an input map",
@@ -245,7 +245,7 @@ def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], N
         strength = np.abs(tiles).max(axis=(1, 2))
         order = np.argsort(-strength, kind="stable") if strongest_first else np.arange(len(tiles))
         show(
-            mosaic(tiles[order], colormap=colormap, vmin=scale[0], vmax=scale[1], **_layout(tiles, look.width)),
+            mosaic(tiles[order], colormap=colormap, vmin=scale[0], vmax=scale[1], **layout(tiles, column(look.width))),
             f"{look.layer}: {len(tiles)} {'maps of ' + _shape(tiles) if values.ndim == 3 else 'units'}, "
             f"{'strongest first' if strongest_first else 'in order'}. {_legend(colormap, scale)}",
             f"Mosaic of the activations of {look.layer}",
@@ -359,7 +359,7 @@ def _draw_saliency(look: Look, result: Attribution | str | None, scale: Scale) -
 # Shared
 
 
-def _column(width: int) -> int:
+def column(width: int) -> int:
     """The pixels that each of `width` columns has."""
     return (PAGE_PIXELS - COLUMN_GAP * (width - 1)) // width
 
@@ -371,10 +371,9 @@ class Layout(TypedDict):
     zoom: int
 
 
-def _layout(tiles: Array, width: int) -> Layout:
-    """Columns and zoom that fill the space of one network in a row of `width`."""
+def layout(tiles: Array, space: int) -> Layout:
+    """Columns and zoom that fill a space of so many pixels."""
     count, side = len(tiles), int(tiles.shape[2])
-    space = _column(width)
 
     def zoom(columns: int) -> int:
         return max(1, min(((space + 1) // columns - 1) // side, 160 // side))

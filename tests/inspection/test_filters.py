@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet_explorer.inspection.filters import as_colours, filters, input_maps, kernels, norms
+from alexnet_explorer.inspection.filters import filters, input_maps, kernels, norms
+from alexnet_explorer.inspection.mosaic import as_colours
 
 
 def test_one_scale_for_all_kernels_with_zero_in_the_middle(tiny):

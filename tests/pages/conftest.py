@@ -118,7 +118,8 @@ def make_run(root, small):
             save_weights(file, model, Preprocessing(size, size, shades, shades), classes, config, layers=layers)
         rows = [
             f'{{"step": {n}, "epoch": {n / 5}, "seconds": {n}, "train/loss": {3 / n}, "train/top1_error": {1 / n}}}\n'
-            f'{{"step": {n}, "epoch": {n / 5}, "seconds": {n}, "val/loss": {4 / n}, "val/top1_error": {1 / n}}}\n'
+            f'{{"step": {n}, "epoch": {n / 5}, "seconds": {n}, "val/loss": {4 / n}, "val/top1_error": {1 / n}, '
+            f'"epoch/train_loss": {3 / n}, "epoch/train_top1_error": {1 / n}}}\n'
             for n in range(1, 16)
         ]
         (run.path / "metrics.jsonl").write_text("".join(rows))

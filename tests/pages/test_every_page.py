@@ -11,7 +11,7 @@ from alexnet_explorer.runs import GALLERY, Run
 from alexnet_explorer.ui import networks
 from alexnet_explorer.ui.frame import NEWEST, PAGES, PAGES_FOLDER
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.weights import load_layer
+from alexnet_explorer.weights_file import read_layer
 
 RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
 TITLES = {page.name: page.title for page in PAGES} | {"home": "AlexNet Explorer"}
@@ -216,7 +216,7 @@ def test_filters_of_conv1_are_there_for_epochs_of_which_nothing_else_was_kept(vi
     slider = visitor.select_slider(key="lens_epoch")
     assert (slider.options, slider.value) == ([str(epoch) for epoch in (0, 1, 2, 4, 8, 16, 30)], 4)
     assert visitor.captions[0].startswith("conv1 after epoch 4: 32 kernels")
-    norms = np.linalg.norm(load_layer(Run(GALLERY / RELU).snapshots()[4], "conv1.weight").flatten(1), axis=1)
+    norms = np.linalg.norm(read_layer(Run(GALLERY / RELU).snapshots()[4], "conv1.weight").reshape(32, -1), axis=1)
     assert visitor.charts == [f"Histogram of the kernels' norms, from {norms.min():.3g} to {norms.max():.3g}"]
     slider.set_value(30).run()
     assert "epoch" not in visitor.link and visitor.captions[0].startswith("conv1: 32 kernels")

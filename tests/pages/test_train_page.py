@@ -484,7 +484,7 @@ def test_why_a_run_failed_is_told_with_its_log(visit, in_state):
 
 def test_the_gallerys_runs_can_be_watched_but_not_trained(visit):
     visitor = visit("train", run="alexnet-32-tanh")
-    assert visitor.says("ships with the project") and len(visitor.charts) == 2
+    assert visitor.says("ships with the project") and len(visitor.charts) == 3
     assert "Resume" not in buttons(visitor) and "Stop" not in buttons(visitor)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from alexnet_explorer.runs import Status, create_run
-from alexnet_explorer.ui.comparison import METRICS, metric_table, series
+from alexnet_explorer.ui.comparison import METRICS, metric_table
 
 
 @pytest.fixture
@@ -45,14 +45,3 @@ def test_what_a_run_has_not_reached_is_said(finished):
 def test_every_metric_of_a_finished_training_has_a_row(finished):
     run = finished(**{name.replace("/", "__"): 0.5 for name in METRICS})
     assert [row["metric"] for row in metric_table([run], {run.id: "it"})] == list(METRICS.values())
-
-
-def test_a_series_has_the_rows_that_hold_its_metric():
-    rows = [
-        {"epoch": 0.5, "step": 10, "seconds": 1.5, "train/loss": 3.0},
-        {"epoch": 1.0, "step": 20, "seconds": 3.0, "val/loss": 2.0},
-        {"epoch": 1.5, "step": 30, "seconds": 4.5, "train/loss": 1.0},
-    ]
-    assert series(rows, "train/loss", "seconds") == ([1.5, 4.5], [3.0, 1.0])
-    assert series(rows, "val/loss", "step") == ([20], [2.0])
-    assert series(rows, "val/top1_error", "epoch") == ([], [])

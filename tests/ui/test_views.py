@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from alexnet_explorer.inspection.mosaic import mosaic
-from alexnet_explorer.ui.views import COLUMN_GAP, PAGE_PIXELS, _layout, _shared_limits, _where, largest_units
+from alexnet_explorer.ui.views import COLUMN_GAP, PAGE_PIXELS, _shared_limits, _where, column, largest_units, layout
 
 
 def tiles(count, side):
@@ -15,9 +15,9 @@ def tiles(count, side):
 
 @given(some.integers(1, 4096), some.integers(1, PAGE_PIXELS // 4 - COLUMN_GAP), some.integers(1, 4))
 def test_a_row_of_mosaics_is_no_wider_than_the_page(count, side, networks):
-    layout = _layout(tiles(count, side), networks)
-    assert 1 <= layout["columns"] <= count and layout["zoom"] >= 1
-    width = layout["columns"] * (side * layout["zoom"] + 1) - 1
+    made = layout(tiles(count, side), column(networks))
+    assert 1 <= made["columns"] <= count and made["zoom"] >= 1
+    width = made["columns"] * (side * made["zoom"] + 1) - 1
     assert networks * width + (networks - 1) * COLUMN_GAP <= PAGE_PIXELS <= 940  # the column in a window of 1400 pixels
 
 
@@ -26,20 +26,20 @@ def test_a_row_of_mosaics_is_no_wider_than_the_page(count, side, networks):
     [(1, 1, 1), (10, 1, 2), (1000, 1, 1), (4096, 1, 4), (32, 5, 2), (96, 11, 4), (1, 13, 1), (256, 13, 3), (64, 55, 3)],
 )
 def test_the_mosaic_is_as_wide_as_the_layout_says(count, side, networks):
-    layout = _layout(tiles(count, side), networks)
-    height, width, _ = mosaic(tiles(count, side), **layout).shape
-    assert width == layout["columns"] * (side * layout["zoom"] + 1) - 1
+    made = layout(tiles(count, side), column(networks))
+    height, width, _ = mosaic(tiles(count, side), **made).shape
+    assert width == made["columns"] * (side * made["zoom"] + 1) - 1
     assert height <= 3 * PAGE_PIXELS
-    assert side * layout["zoom"] >= 2  # a single value is more than a dot
+    assert side * made["zoom"] >= 2  # a single value is more than a dot
 
 
 def test_maps_of_two_networks_are_enlarged_rather_than_put_into_half_of_the_space():
     for networks in (1, 2):
-        assert _layout(tiles(32, 32), networks)["zoom"] >= 2
+        assert layout(tiles(32, 32), column(networks))["zoom"] >= 2
 
 
 def test_ten_classes_stand_in_one_row():
-    assert [_layout(tiles(10, 1), networks)["columns"] for networks in (1, 2, 3, 4)] == [10] * 4
+    assert [layout(tiles(10, 1), column(networks))["columns"] for networks in (1, 2, 3, 4)] == [10] * 4
 
 
 @pytest.mark.parametrize("side", [3, 13, 32, 227])

@@ -1,0 +1,129 @@
+"""What the last validation of a run got wrong: which classes are taken for which, and the worst cases as pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from alexnet_explorer import figures
+from alexnet_explorer.data.packed import DataError, find_set
+from alexnet_explorer.inspection.mosaic import to_png
+from alexnet_explorer.runs import Mistake, Mistakes, Run, RunError
+from alexnet_explorer.ui import networks, views
+from alexnet_explorer.ui.text import plain
+from alexnet_explorer.weights_file import WeightsError, read_metadata
+
+FEW_CLASSES = 12  # up to here the matrix can be read by itself; with more the most confused pairs are listed too
+MOST_PAIRS = 10  # which a table shows without a scroll bar of its own
+TILE, TILE_SPACE = 128, 144  # pixels of a picture, and with its words
+MATRIX_HEIGHT = 480
+
+
+def show(run: Run) -> None:
+    """The confusion matrix, the pairs that are most confused where there are many classes, and the worst mistakes."""
+    try:
+        found = run.mistakes()
+    except RunError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    if found is None:
+        st.info("No mistakes of this run were noted so far: they come with the validation at the end of an epoch.")
+        return
+    classes = class_names(run)
+    counts = matrix(found, len(classes))
+    wrong, total = int(counts.sum() - np.trace(counts)), int(counts.sum())
+    st.caption(f"Of {total:,} validation images {wrong:,} were taken for another class, after epoch {found.epoch}.")
+    _confusion(counts, classes)
+    if found.worst:
+        st.markdown("**The worst mistakes:** least probability for what they are")
+        _worst(run, found.worst, classes)
+
+
+def class_names(run: Run) -> list[str]:
+    """As the weights of the run name them, else their numbers."""
+    file = run.weights_file()
+    try:
+        names: list[str] = json.loads(read_metadata(file)["classes"]) if file else []
+    except (WeightsError, KeyError, ValueError):
+        names = []
+    count = run.config.model.num_classes
+    return names if len(names) == count else [f"class {number}" for number in range(count)]
+
+
+def matrix(found: Mistakes, classes: int) -> NDArray[np.int64]:
+    """How many images of each true class (row) were taken for each class (column)."""
+    counts = np.zeros((classes, classes), np.int64)
+    for true, predicted, count in found.confusion:
+        counts[true, predicted] = count
+    return counts
+
+
+def confused_pairs(counts: NDArray[np.int64], classes: Sequence[str], most: int = MOST_PAIRS) -> list[dict[str, Any]]:
+    """The pairs of classes that are confused most often, as rows of a table."""
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    rows = []
+    for true, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True):
+        if count := int(wrong[true, predicted]):
+            share = 100 * count / int(counts[true].sum())
+            rows.append({"class": classes[true], "taken for": classes[predicted], "images": count, "share": share})
+    return rows
+
+
+def _confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+    pairs = confused_pairs(counts, classes)
+    if len(classes) > FEW_CLASSES and pairs:
+        st.dataframe(
+            pairs, hide_index=True, key="mistakes_pairs", alt="The classes that are confused most often",
+            column_config={"share": st.column_config.NumberColumn("of its images", format="%.0f%%")},
+        )  # fmt: skip
+    figure = figures.confusion(counts, classes)
+    figure.update_layout(height=MATRIX_HEIGHT, uirevision="confusion")
+    said = [f"{pair['class']} for {pair['taken for']} ({pair['images']})" for pair in pairs[:3]]
+    alt = f"Confusion matrix of {len(classes)} classes; most often taken: {', '.join(said) or 'none for another'}"
+    st.plotly_chart(figure, key="mistakes_matrix", config={"displayModeBar": False}, alt=alt)
+    st.caption(
+        "**How to read it:** a row is a true class, a column what the network took its images for; what is right lies "
+        "on the diagonal. A bright spot beside it is a pair that the network confuses. Draw a frame to zoom in."
+    )
+
+
+def _worst(run: Run, worst: Sequence[Mistake], classes: Sequence[str]) -> None:
+    try:
+        pictures = _pictures(run, [one.image for one in worst])
+    except (DataError, OSError) as error:
+        st.info(f"Their pictures cannot be shown. {plain(str(error))}")
+        return
+    with st.container(horizontal=True):
+        for one, picture in zip(worst, pictures, strict=True):
+            true, predicted = classes[one.true], classes[one.predicted]
+            with st.container(width=TILE_SPACE, gap="xsmall"):
+                st.image(picture, alt=f"{true}, taken for {predicted}")
+                st.caption(f"**{plain(true)}** {one.probability_of_true:.1%}  \n"
+                           f"taken for **{plain(predicted)}** {one.probability:.1%}")  # fmt: skip
+
+
+def _pictures(run: Run, places: Sequence[int]) -> list[bytes]:
+    """PNG files of training images of the run's data set. Raises DataError where this machine does not have it."""
+    data = run.config.data
+
+    @cache
+    def images() -> NDArray[np.uint8]:
+        return find_set(data.name, data.digest).images("train")
+
+    def picture(place: int) -> bytes:
+        pixels = np.array(images()[place])
+        if len(pixels) > TILE:
+            return to_png(np.asarray(Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.LANCZOS)))
+        return to_png(views.enlarged(pixels, TILE // len(pixels)))
+
+    store = networks.results()
+    return [store.get(("training image", data.digest, place), lambda place=place: picture(place)) for place in places]  # type: ignore[misc]
