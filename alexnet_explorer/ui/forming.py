@@ -43,8 +43,8 @@ def show(run: Run) -> None:
         f"Mosaic of the {count} filters of {LAYER} after epoch {epoch} in colour",
     )
     st.caption(
-        "**How to read it:** at epoch 0 they are noise. Edges of several directions, waves, and blobs of colour appear "
-        "as the network learns, as in figure 3 of the paper; a filter that stays noise learned nothing."
+        "**How to read it:** a training from new weights begins with noise. Edges of several directions, waves, and "
+        "blobs of colour appear as the network learns, as in figure 3 of the paper; what stays noise learned nothing."
     )
 
 
