@@ -131,13 +131,16 @@ def _read_source(init: str, root: str) -> Source:
     return Source(name, title, digest_of(data), config, classes)
 
 
-def take_settings_of(run_id: str, found: Iterable[str]) -> str:
+def take_settings_of(run_id: str, found: Iterable[str], changed: str = "") -> str:
     """Begin with the settings of a run, to change some of them. Returns what stands against it, in words, if any.
 
-    `found`: the labels of the data sets of this machine.
+    `found`: the labels of the data sets of this machine. `changed`: one of them that is changed already, FIELD=VALUE.
     """
     try:
         config = find_run(run_id, runs_folder()).config
+        if changed:
+            field, _, value = changed.partition("=")
+            config = config.with_settings({field: value})
         if config.train.init:
             # Every field: what a fine-tuning begins with depends on its data.
             changes = {field: value for field, value in config.flat().items() if field not in DECIDED_ELSEWHERE}

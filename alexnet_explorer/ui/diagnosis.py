@@ -16,6 +16,7 @@ ICONS: dict[Kind, str] = {
     "advice": ":orange[:material/lightbulb:]",
     "note": ":gray[:material/info:]",
 }
+HELP = "Take over the settings of this run with this change, to look at and to start"
 _SEEN = "diagnosis"  # what was looked at last, and what was found there
 
 
@@ -34,8 +35,8 @@ def findings(run: Run, kept: Kept, message: str) -> list[Finding]:
     return found
 
 
-def show(found: Sequence[Finding], clone: Callable[[], None]) -> None:
-    """A box for each finding; `clone` takes over the run's settings, to start anew with a change."""
+def show(found: Sequence[Finding], clone: Callable[[Try], None]) -> None:
+    """A box for each finding; `clone` takes over the run's settings with a change."""
     for finding in found:
         with st.container(border=True):
             st.markdown(f"{ICONS[finding.kind]} **{plain(finding.sees)}**")
@@ -45,15 +46,11 @@ def show(found: Sequence[Finding], clone: Callable[[], None]) -> None:
                     st.caption("Clone the run, and try", width="content")
                     for change in finding.tries:
                         if st.button(try_text(change), key=f"try_{finding.name}_{change.field}",
-                                     icon=":material/content_copy:", help=_help(change)):  # fmt: skip
-                            clone()
+                                     icon=":material/content_copy:", help=HELP):  # fmt: skip
+                            clone(change)
 
 
 def try_text(change: Try) -> str:
     """'learning rate 0.003'."""
     value = change.value if isinstance(change.value, str) else f"{change.value:g}"
     return f"{change.field.rpartition('.')[2].replace('_', ' ')} {value.replace(',', ', ')}"
-
-
-def _help(change: Try) -> str:
-    return f"Takes over the settings of this run; set {plain(change.field)} among them, then start"

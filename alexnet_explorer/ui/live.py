@@ -8,6 +8,7 @@ from functools import partial
 import streamlit as st
 
 from alexnet_explorer.runs import Run, RunError, Status, find_run, list_runs, run_title
+from alexnet_explorer.training.doctor import Try
 from alexnet_explorer.ui import curves, diagnosis, forming, frame, history, layers, lens, mistakes, numbers, queueing
 from alexnet_explorer.ui.numbers import duration
 from alexnet_explorer.ui.settings import runs_folder
@@ -170,6 +171,7 @@ def _ways_on(run: Run) -> None:
             _clone(run)
 
 
-def _clone(run: Run) -> None:
-    """The settings of the run in the controls of this page."""
-    open_page("train", run=run.id, like=run.id)
+def _clone(run: Run, change: Try | None = None) -> None:
+    """The settings of the run in the controls of this page, one of them changed where that is wanted."""
+    changed = {"with": f"{change.field}={change.value}"} if change else {}
+    open_page("train", run=run.id, like=run.id, **changed)

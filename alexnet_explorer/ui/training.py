@@ -83,7 +83,8 @@ def choose() -> Chosen | None:
     """The controls and the button that starts a run. Returns what is chosen, if it is known yet."""
     sets = chosen.sets()
     if like := st.query_params.pop("like", ""):
-        st.session_state[_ERROR] = chosen.take_settings_of(like, sets)
+        changed = st.query_params.pop("with", "")
+        st.session_state[_ERROR] = chosen.take_settings_of(like, sets, changed)
     if finetuning.choose_origin():
         finetuning.choose_network()
     else:

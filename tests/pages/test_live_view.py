@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from alexnet_explorer.runs import Mistake
+from alexnet_explorer.ui import chosen
 from alexnet_explorer.weights_file import read_layer
 
 
@@ -88,7 +89,7 @@ def test_a_run_that_noted_nothing_of_its_layers_says_so(visit, make_run):
     assert "Nothing was noted of the layers" in visitor.info[0].value and not visitor.charts
 
 
-def test_the_doctor_says_what_it_sees_and_offers_to_clone(visit, rows):
+def test_the_doctor_says_what_it_sees_and_offers_to_clone_with_a_change(visit, rows, monkeypatch):
     run = rows(
         *({"train/loss": loss, "train/top1_error": 0.5, "learning_rate": 0.5} for loss in [1.0] * 5 + [9.0] * 5),
         train__learning_rate=0.5,
@@ -97,7 +98,10 @@ def test_the_doctor_says_what_it_sees_and_offers_to_clone(visit, rows):
     assert visitor.says("The training loss is 9") and visitor.says("*In 2012:* The rate was lowered by hand")
     offered = visitor.button(key="try_rising_train.learning_rate")
     assert offered.label == "learning rate 0.15"
+    taken = []
+    monkeypatch.setattr(chosen, "take_settings_of", lambda name, sets, changed: taken.append((name, changed)) or "")
     offered.click().run()
+    assert taken == [(run.id, "train.learning_rate=0.15")]
     assert not visitor.exception and visitor.link["run"] == run.id
 
 

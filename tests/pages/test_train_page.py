@@ -465,6 +465,16 @@ def test_settings_are_taken_over_from_a_run(visit, root, started):
     assert "tanh" not in visitor.code[0].value
 
 
+def test_settings_are_taken_over_with_a_change(visit, root):
+    run = create_run(preset_config("alexnet-32").with_settings({"model.activation": "tanh"}), root)
+    visitor = visit("train", like=run.id, **{"with": "train.learning_rate=0.0125"})
+    assert "--set train.learning_rate=0.0125" in visitor.code[0].value and "tanh" in visitor.code[0].value
+    assert not {"like", "with"} & visitor.link.keys()
+    for wrong in ("train.learning_rate=fast", "nothing", "train.nothing=1"):
+        visitor = visit("train", like=run.id, **{"with": wrong})
+        assert "cannot be taken over" in visitor.complaints[0] and not visitor.exception
+
+
 def test_settings_that_cannot_be_taken_over_are_told(visit, root, make_run):
     visitor = visit("train", like=make_run().id)  # of no preset
     assert "cannot be taken over" in visitor.complaints[0]
