@@ -62,7 +62,7 @@ def test_a_run_trains_in_a_process_of_its_own_until_it_is_stopped(started, small
     run.request_stop()
     stopped = wait(run, lambda status: status.state != "running")
     assert (stopped.state, stopped.message) == ("stopped", "")
-    child.wait(60)
+    child.wait(150)
     assert not run.stop_file.exists()
     assert "stopped: epoch" in (run.path / "log.txt").read_text()
 
@@ -109,7 +109,7 @@ def test_a_process_on_standby_gets_the_next_run_that_someone_waits_for(started, 
     started(run, standby=standby)
     assert run.status().pid == process.pid and standby._waiting is None
     assert wait(run, lambda status: not status.at_work).state == "done"
-    assert process.wait(60) == 0 and "val error" in (run.path / "log.txt").read_text()
+    assert process.wait(150) == 0 and "val error" in (run.path / "log.txt").read_text()
 
 
 def test_a_process_on_standby_is_left_alone_where_it_does_not_fit(started, standby, small, packed, monkeypatch):
@@ -121,7 +121,7 @@ def test_a_process_on_standby_is_left_alone_where_it_does_not_fit(started, stand
     wait(run, lambda status: not status.at_work)
     monkeypatch.setattr(local, "READY_SECONDS", 0.0)  # it may end at any moment by now
     standby.prepare({"OMP_NUM_THREADS": "2"})
-    assert standby._waiting.process is not process and process.wait(60) == 0
+    assert standby._waiting.process is not process and process.wait(150) == 0
 
 
 def test_a_process_on_standby_ends_with_the_app():
@@ -130,4 +130,4 @@ def test_a_process_on_standby_ends_with_the_app():
     )
     app = subprocess.run([sys.executable, "-c", code], cwd=local.PROJECT, capture_output=True, text=True, check=True)
     with suppress(psutil.NoSuchProcess):
-        psutil.Process(int(app.stdout)).wait(60)
+        psutil.Process(int(app.stdout)).wait(150)

@@ -236,7 +236,7 @@ def test_what_cannot_start_has_failed_and_the_next_one_starts(queue, runs, start
     def refuse(run, environment, quick, standby):
         if run == runs[0]:
             raise RunError("run x cannot be started: no space")
-        start(run, environment, quick)
+        start(run, environment, quick, standby)
 
     monkeypatch.setattr(local, "start", refuse)
     queue.add(runs[0])

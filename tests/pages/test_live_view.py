@@ -107,7 +107,7 @@ def test_the_doctor_says_what_it_sees_and_offers_to_clone_with_a_change(visit, r
 
 def test_a_long_title_is_cut_and_its_whole_is_a_tooltip(visit, make_run):
     run = make_run(model__preset="alexnet-32")
-    heading = visit("train", run=run.id).subheader[1]
+    heading = next(heading for heading in visit("train", run=run.id).subheader if heading.proto.help)
     shown, whole = heading.value.replace("\\", ""), heading.proto.help.replace("\\", "")
     assert shown.startswith("alexnet-32 · ") and "more · colours" in shown and len(shown) <= 44
     assert "input_size 16" in whole and whole.endswith("colours")

@@ -73,7 +73,7 @@ def started(monkeypatch):
     """The ids of the runs that were started; their process is this one."""
     ids = []
 
-    def start(run, environment, quick):
+    def start(run, environment, quick, standby):
         ids.append(run.id)
         run.write_status(replace(run.status(), state="queued", message="", **this_process()))
 
