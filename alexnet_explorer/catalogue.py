@@ -14,7 +14,8 @@ from typing import Literal
 from .runs import Run, RunError, list_runs
 from .weights_file import WeightsError, digest_of, read_bytes, read_metadata
 
-DEFAULT_MODEL = "alexnet-32-relu"
+DEFAULT_MODEL = "alexnet-64"
+TWINS = ("alexnet-32-relu", "alexnet-32-tanh")  # of the gallery: they differ in one idea, so that they teach something
 
 
 @dataclass(frozen=True)

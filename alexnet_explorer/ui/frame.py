@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import Page as StreamlitPage
 
-from alexnet_explorer.catalogue import ModelEntry
+from alexnet_explorer.catalogue import DEFAULT_MODEL, TWINS, ModelEntry
 from alexnet_explorer.config import ConfigError
 from alexnet_explorer.data.images import ImageError
 from alexnet_explorer.data.packed import DataError
@@ -154,8 +154,11 @@ def models_for(page: Page) -> list[ModelEntry]:
     """The networks that a page shows: the lens's, and the gallery's where it needs more."""
     entries = {entry.name: entry for entry in networks.entries()}
     now = lens.current()
-    names = [name for name in getattr(now, page.models_field) or now.models if name in entries]
-    others = [name for name in entries if name not in names]
+    wanted = getattr(now, page.models_field) or now.models
+    if page.least_models > 1 and wanted == (DEFAULT_MODEL,):  # nothing was chosen yet
+        wanted = TWINS
+    names = [name for name in wanted if name in entries]
+    others = [name for name in dict.fromkeys((*TWINS, *entries)) if name in entries and name not in names]
     return [entries[name] for name in names + others[: max(0, page.least_models - len(names))]]
 
 

@@ -36,7 +36,7 @@ def show(status: Status, kept: Kept) -> None:
 
 def _settings() -> tuple[float, float]:
     """Watts and the price of a kWh."""
-    with st.popover("The estimate", icon=":material/bolt:", type="tertiary"):
+    with st.popover("Watts and price", icon=":material/bolt:", type="tertiary"):
         st.markdown(
             "Energy and cost are **estimates**: time of training × watts, nothing is measured. A laptop takes about "
             "30 W, a desktop computer 100 W, a GPU of a server 300 to 700 W."

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from alexnet_explorer.catalogue import imported_folder
+from alexnet_explorer.catalogue import DEFAULT_MODEL, imported_folder
 from alexnet_explorer.runs import GALLERY, Run
 from alexnet_explorer.ui import networks
 from alexnet_explorer.ui.frame import NEWEST, PAGES, PAGES_FOLDER
@@ -50,8 +50,8 @@ def test_a_page_before_anything_was_trained(visit, page):
     assert [info.value for info in visitor.info if "Not on this machine" in info.value] == []
     if page in LOOKING:
         assert visitor.main.image
-        assert visitor.link["models"] == RELU
-        assert visitor.multiselect(key="lens_models").value == ([RELU, TANH] if page == "compare" else [RELU])
+        assert visitor.link["models"] == DEFAULT_MODEL
+        assert visitor.multiselect(key="lens_models").value == ([RELU, TANH] if page == "compare" else [DEFAULT_MODEL])
 
 
 @pytest.mark.parametrize("page", LOOKING)
@@ -86,7 +86,7 @@ def test_the_switches_of_a_page_change_what_it_shows(visit):
 
 
 def test_predict_names_five_classes_and_says_what_it_was_trained_on(visit):
-    visitor = visit("predict")
+    visitor = visit("predict", models=RELU)
     (chart,) = visitor.charts
     shares = [float(share) for share in re.findall(r"([\d.]+)%", chart)]
     assert len(shares) == 5 and shares == sorted(shares, reverse=True) and sum(shares) <= 100.1
@@ -98,13 +98,13 @@ def test_the_classes_of_a_users_network_are_shown_as_text(visit, make_run):
 
 
 def test_the_last_layers_units_bear_the_names_of_their_classes(visit, make_run):
-    visitor = visit("activations", layer="fc8", unit=3)
+    visitor = visit("activations", models=RELU, layer="fc8", unit=3)
     (table,) = (table.value for table in visitor.dataframe)
-    best = re.match(r"([a-z ]+) ", visit("predict").charts[0])[1]
+    best = re.match(r"([a-z ]+) ", visit("predict", models=RELU).charts[0])[1]
     assert table["class"][0] == best and len(table) == 10
     assert table["output"].astype(float).is_monotonic_decreasing
     assert visitor.captions[-1].startswith("Unit 3 (cat): ")
-    assert not visit("activations", layer="fc7").dataframe
+    assert not visit("activations", models=RELU, layer="fc7").dataframe
     marked = visit("activations", models=make_run(says=1).id, layer="fc5", unit=1)
     assert marked.dataframe[0].value["class"][0] == "green *and* more"
     assert marked.complaints == [] and "green \\*and\\* more" in marked.captions[-1]
@@ -189,7 +189,7 @@ def test_a_link_says_picture_network_epoch_layer_and_unit(visit, make_run):
 def test_the_first_visitor_of_a_server_may_come_by_a_link(visit_first):
     visitor = visit_first("activations", picture="coffee", layer="conv2")
     check(visitor, "activations")
-    assert visitor.link == {"picture": "coffee", "models": RELU, "layer": "conv2"}
+    assert visitor.link == {"picture": "coffee", "models": DEFAULT_MODEL, "layer": "conv2"}
     assert visitor.captions[0].startswith("conv2: ")
 
 
@@ -211,7 +211,7 @@ def test_a_run_that_was_stopped_shows_its_newest_weights(visit, make_run):
 
 
 def test_filters_of_conv1_are_there_for_epochs_of_which_nothing_else_was_kept(visit):
-    visitor = visit("filters", epoch=4, layer="conv1")
+    visitor = visit("filters", models=RELU, epoch=4, layer="conv1")
     check(visitor, "filters")
     slider = visitor.select_slider(key="lens_epoch")
     assert (slider.options, slider.value) == ([str(epoch) for epoch in (0, 1, 2, 4, 8, 16, 30)], 4)
@@ -275,7 +275,7 @@ def test_a_unit_beyond_those_of_a_network_is_its_last_one(visit, make_run):
 
 
 def test_a_link_says_the_class_to_explain(visit):
-    visitor = visit("saliency", target=3)
+    visitor = visit("saliency", models=RELU, target=3)
     assert visitor.selectbox(key="lens_target").value == 3
     (caption,) = visitor.captions
     assert caption.startswith("Evidence for “cat”")
@@ -295,7 +295,7 @@ def test_a_link_to_what_is_not_here_shows_what_is(visit, page):
     said = [info.value for info in visitor.info]
     assert any("Not on this machine: gone" in text for text in said)
     assert any("uploaded in another session" in text for text in said) or page == "filters"
-    assert visitor.main.image and visitor.link["models"].startswith(RELU)
+    assert visitor.main.image and visitor.link["models"].startswith(DEFAULT_MODEL)
     if page != "filters":
         assert visitor.link["picture"] == "cat"
 
@@ -330,7 +330,7 @@ def test_a_network_that_is_gone_leaves_the_comparison(visit):
     visitor = visit("compare", compared=f"gone,{TANH}")
     check(visitor, "compare")
     assert [info.value for info in visitor.info] == ["Not on this machine: gone."]
-    assert visitor.link == {"picture": "cat", "models": RELU, "compared": TANH}
+    assert visitor.link == {"picture": "cat", "models": DEFAULT_MODEL, "compared": TANH}
     assert visitor.multiselect(key="lens_models").value == [TANH, RELU]
 
 
@@ -362,7 +362,7 @@ def test_choosing_no_network_changes_nothing(visit):
     visitor = visit("predict")
     visitor.multiselect(key="lens_models").set_value([]).run()
     check(visitor, "predict")
-    assert visitor.multiselect(key="lens_models").value == [RELU]
+    assert visitor.multiselect(key="lens_models").value == [DEFAULT_MODEL]
 
 
 def test_a_sample_on_the_first_page_leads_to_its_prediction(visit):
@@ -390,7 +390,7 @@ def test_a_network_whose_file_is_cut_off_is_said_and_the_visitor_goes_on(visit, 
 def test_a_file_without_a_header_is_no_network(visit, imported):
     visitor = visit("predict", models=imported("broken", keep=100))
     check(visitor, "predict")
-    assert visitor.link["models"] == RELU
+    assert visitor.link["models"] == DEFAULT_MODEL
 
 
 def test_a_run_whose_files_are_damaged_stops_no_page(visit, make_run):
@@ -414,7 +414,7 @@ def test_a_run_that_is_deleted_meanwhile(visit, make_run):
     visitor = visit("predict", models=run.id)
     shutil.rmtree(run.path)
     check(visitor.run(), "predict")
-    assert visitor.link["models"] == RELU
+    assert visitor.link["models"] == DEFAULT_MODEL
 
 
 def test_the_code_on_the_pages_opens_files_that_are_there():

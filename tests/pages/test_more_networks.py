@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from alexnet_explorer import weights_import
+from alexnet_explorer.catalogue import DEFAULT_MODEL
 from alexnet_explorer.runs import GALLERY, Run
 
 OURS = Run(GALLERY / "alexnet-32-tanh").weights_file().read_bytes()
@@ -68,6 +69,6 @@ def test_a_file_that_is_no_network_is_one_sentence(visit, capfd, name, data, rea
     (error,) = visitor.complaints
     assert name in error and reason in error and "\n" not in error
     assert "executed" not in capfd.readouterr().out
-    assert visitor.link["models"] == "alexnet-32-relu" and visitor.charts
+    assert visitor.link["models"] == DEFAULT_MODEL and visitor.charts
     visitor.go("activations")
     assert not visitor.exception and not visitor.error

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet_explorer.catalogue import DEFAULT_MODEL
 from alexnet_explorer.config import PRESET_NOTES, preset_config
 from alexnet_explorer.data.packed import DataError, list_sets
 from alexnet_explorer.launch import local
@@ -509,7 +510,7 @@ def test_from_the_run_to_a_page_that_looks_into_it(visit, make_run, label, title
 def test_compare_puts_the_run_beside_the_networks_of_the_lens(visit, make_run):
     run = make_run()
     visitor = press(visit("train", run=run.id), "Compare")
-    assert visitor.title[0].value == "Compare" and visitor.link["compared"] == f"alexnet-32-relu,{run.id}"
+    assert visitor.title[0].value == "Compare" and visitor.link["compared"] == f"{DEFAULT_MODEL},{run.id}"
 
 
 def test_there_is_nothing_to_look_into_before_weights_are_kept(visit, in_state):
