@@ -230,7 +230,7 @@ def train_stop_and_come_back(page, tell):
 def test_a_link_opens_its_page_on_a_fresh_server(browser, server, tmp_path):
     with visitor(browser, tmp_path) as page:
         server.wait()
-        page.goto(f"{server.url}/activations?picture=coffee&layer=conv3&unit=5")
+        page.goto(f"{server.url}/activations?models=alexnet-32-relu&picture=coffee&layer=conv3&unit=5")
         expect(page.get_by_role("heading", level=1)).to_have_text("Activations")
         expect(page.get_by_text(re.compile("^conv3: 96 maps of "))).to_be_visible()
         expect(page.get_by_text(re.compile("^Unit 5 over the picture"))).to_be_visible()
