@@ -269,11 +269,11 @@ def test_how_long_the_pages_take_while_a_run_is_trained(browser, server, tmp_pat
             go(page, name)  # what is loaded once, is loaded
         clicks(page, 3)
         for _ in range(3):
-            times["idle"] += clicks(page, 12)
+            times["idle"] += clicks(page, 8)
             run = new_run(endless, packed, server.runs)
             Queue(server.runs).add(run)
             until(run, lambda status: status.state == "running" and status.step > 1)
-            times["training"] += clicks(page, 12)
+            times["training"] += clicks(page, 8)
             run.request_stop()
             until(run, lambda status: status.state == "stopped")
     found = {state: (statistics.median(taken), sorted(taken)[round(0.95 * len(taken)) - 1])
