@@ -11,7 +11,7 @@ here = page.head(
 )
 views.side_by_side(views.predictions, views.looks(here))
 page.foot(
-    "**Notice** how small the picture is that decides: the small networks see 32×32 pixels, where a face is a few "
+    "**Notice** how small the picture is that decides: these networks see 56×56 pixels or 32×32, where a face is a few "
     "dots. Choose two networks in the sidebar to see where they disagree.",
     """from PIL import Image
 from alexnet_explorer.inspection.predict import predict
