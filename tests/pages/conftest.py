@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest, app_test
 from alexnet_explorer.data.preprocess import Preprocessing
 from alexnet_explorer.launch import local
 from alexnet_explorer.model import AlexNet, initialise
-from alexnet_explorer.runs import Status, create_run
+from alexnet_explorer.runs import Status, create_run, this_process
 from alexnet_explorer.weights import save_weights
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -26,6 +26,19 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("ALEXNET_EXPLORER_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(local.Standby, "prepare", lambda *arguments: None)  # nobody waits for curves here
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The ids of the runs that were started; their process is this one."""
+    ids = []
+
+    def start(run, environment, quick, standby):
+        ids.append(run.id)
+        run.write_status(replace(run.status(), state="queued", message="", **this_process()))
+
+    monkeypatch.setattr(local, "start", start)
+    return ids
 
 
 class Visitor(AppTest):

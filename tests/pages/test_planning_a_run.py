@@ -69,19 +69,6 @@ def answer(monkeypatch):
 
 
 @pytest.fixture
-def started(monkeypatch):
-    """The ids of the runs that were started; their process is this one."""
-    ids = []
-
-    def start(run, environment, quick, standby):
-        ids.append(run.id)
-        run.write_status(replace(run.status(), state="queued", message="", **this_process()))
-
-    monkeypatch.setattr(local, "start", start)
-    return ids
-
-
-@pytest.fixture
 def own(root, pack):
     """Thirty pictures of a visitor's own."""
     return pack("my *things*", count=30, test=0, classes=("cup", "pen", "key"), size=24)

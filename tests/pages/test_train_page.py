@@ -5,7 +5,6 @@ import json
 import os
 import threading
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,19 +23,6 @@ from alexnet_explorer.ui import live, preparing, queueing, training
 def patient(monkeypatch):
     """Small data are ready within the click that asks for them, however slow the machine is."""
     monkeypatch.setattr(preparing, "PATIENCE", 60)
-
-
-@pytest.fixture
-def started(monkeypatch):
-    """The ids of the runs that were started; their process is this one."""
-    ids = []
-
-    def start(run, environment, quick, standby):
-        ids.append(run.id)
-        run.write_status(replace(run.status(), state="queued", message="", **this_process()))
-
-    monkeypatch.setattr(local, "start", start)
-    return ids
 
 
 @pytest.fixture(autouse=True)
