@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Activation = Literal["relu", "tanh", "sigmoid"]
-Augmentation = Literal["flip", "crop", "pca-colour", "rotation", "shift", "blur"]
+Augmentation = Literal["flip", "crop", "pca-colour", "rotation", "shift", "blur", "zoom"]
 LayerKind = Literal["conv", "activation", "lrn", "pool", "fc", "dropout"]
 Shape = tuple[int, ...]
 
@@ -197,6 +197,7 @@ class DataConfig(_Config):
     augmentation: tuple[Augmentation, ...] = Field((), description="random changes of the training images [4.1]")
     rotation: float = Field(15.0, ge=0, le=30, description="largest angle, in degrees")
     shift: float = Field(0.1, ge=0, le=0.2, description="largest shift, as a share of the size")
+    zoom: float = Field(0.6, ge=0.2, le=1, description="least share of the side that a zoomed image shows")
     scaling: Literal["standard", "2012"] = Field(
         "standard",
         description="standard: mean 0, deviation 1 for each channel; 2012: 0–255 less the mean image",

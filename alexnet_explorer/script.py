@@ -204,6 +204,7 @@ _DRAWS = {
         '"shift": (torch.rand(count, 2, generator=generator(SEED, epoch, 6)) * 2 - 1) * $shift * canvas,  # pixels',
     ),
     "blur": ('"blur": (torch.rand(count, generator=generator(SEED, epoch, 8)) * 2 - 1).clamp(min=0),  # share',),
+    "zoom": ('"zoom": torch.rand(count, 3, generator=generator(SEED, epoch, 9)),',),
 }
 
 _CROP = '''
@@ -257,6 +258,18 @@ _MOVES = {
     ),
 }
 
+_ZOOM = '''
+def zoom_in(pixels, drawn):
+    """Enlarge a square part of each image to the whole size."""
+    share, (down, right) = 1 - (1 - $zoom) * drawn[:, 0], drawn[:, 1:].T
+    zero, room = torch.zeros_like(share), 1 - share
+    places = [share, zero, (2 * right - 1) * room, zero, share, (2 * down - 1) * room]
+    pixels = pixels.permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(torch.stack(places, 1).view(-1, 2, 3), list(pixels.shape), align_corners=False)
+    found = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    return found.round().clamp(0, 255).permute(0, 2, 3, 1)
+'''
+
 _SOFTEN = '''
 def soften(x, share):
     """Mix in a copy softened by the weights 1-2-1 down and across."""
@@ -307,12 +320,15 @@ def _augmentation(config: RunConfig) -> list[str]:
         does, back = _MOVES[moves]
         body = "\n".join([_TURN] * moves[0] + [_STEP] * moves[1] + [back])
         blocks.append(Template(_MOVE).substitute(arguments=", ".join(arguments), does=does, moves=body))
+    if "zoom" in wanted:
+        blocks.append(Template(_ZOOM).substitute(zoom=config.data.zoom))
     draws = textwrap.indent("\n".join(line for name in wanted for line in _DRAWS[name]), " " * 8)
     numbers = {"rotation": config.data.rotation, "shift": config.data.shift}
     blocks.append(Template(_DRAW.replace("$draws", draws)).substitute(numbers))
 
     given = ", ".join(f'drawn["{name}"]' for name in arguments)
-    changes = [f"move(pixels, {given})"] * bool(arguments) + [_CROPPED if "crop" in wanted else _CENTRED]
+    changes = [f"move(pixels, {given})"] * bool(arguments) + ['zoom_in(pixels, drawn["zoom"])'] * ("zoom" in wanted)
+    changes += [_CROPPED if "crop" in wanted else _CENTRED]
     changes += [_FLIPPED] * ("flip" in wanted) + [_COLOURED] * ("pca-colour" in wanted)
     lines = [f"    pixels = {change}" for change in changes]
     end = f"    return {_SOFTENED if 'blur' in wanted else 'to_input(pixels)'}"

@@ -96,6 +96,7 @@ def test_the_digest_changes_with_every_field_and_not_with_the_order_of_the_augme
         "model.pool_kinds": "max,max,avg", "model.dropout": 0.4, "model.dropout_place": "before-fc",
         "model.init": "2012", "model.init_std": "0.02", "model.bias_one": "2",
         "data.name": "x", "data.digest": "x", "data.augmentation": "flip", "data.rotation": 14, "data.shift": 0.05,
+        "data.zoom": 0.5,
         "data.scaling": "2012", "data.val_fraction": 0.2, "data.split_seed": 1,
         "train.epochs": 11, "train.batch_size": 64, "train.learning_rate": 0.02, "train.momentum": 0.8,
         "train.weight_decay": 0, "train.schedule": "step", "train.warm_up": 0.1,

@@ -20,7 +20,7 @@ from alexnet_explorer.weights_file import digest_of, read_bytes
 # Together they take every branch of the script.
 CASES = {
     "every augmentation, towers": {
-        "data.augmentation": "flip,crop,pca-colour,rotation,shift,blur", "train.weight_decay": 0.01,
+        "data.augmentation": "flip,crop,pca-colour,rotation,shift,blur,zoom", "train.weight_decay": 0.01,
     },
     "2012, plateau, tanh": {
         "data.augmentation": "none", "data.scaling": "2012", "train.schedule": "plateau", "train.patience": 1,
@@ -34,7 +34,8 @@ CASES = {
         "model.in_channels": 1, "model.input_size": 12, "model.activation": "sigmoid", "model.fc_widths": "",
     },
     "step, frozen, larger than the data": {
-        "data.augmentation": "shift", "train.schedule": "step", "model.input_size": 20, "model.lrn": False,
+        "data.augmentation": "shift,zoom", "data.zoom": 0.3, "train.schedule": "step", "model.input_size": 20,
+        "model.lrn": False,
         "train.freeze": "conv2", "model.dropout": 0, "data.val_fraction": 0.3, "data.split_seed": 5,
     },
     "mean image of a canvas, one tower, constant, grey": {

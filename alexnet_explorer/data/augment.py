@@ -43,6 +43,7 @@ class Draws:
     shift: Tensor | None  # (count, 2) down and right, in pixels
     colour: Tensor | None  # (count, 3) added to R, G, B, in grey levels
     blur: Tensor | None  # (count,) 0–1, how much of the image gives way to a softened copy
+    zoom: Tensor | None  # (count, 3) share of the side that stays in view; 0–1, how far down and right its edge is
 
     def of(self, index: Tensor, device: torch.device) -> Draws:
         """The draws of the images `index`, on the device."""
@@ -67,7 +68,7 @@ def draw(config: DataConfig, seed: int, epoch: int, count: int, canvas: int, siz
     low, high = crop_range(canvas, size)
     streams = [generator(seed, epoch, stream) for stream in range(1, 7)]
     crop = "crop" in wanted
-    colour = angle = shift = blur = None
+    colour = angle = shift = blur = zoom = None
     if "pca-colour" in wanted:
         # pᵢ and λᵢ of the pixels in 0–1, as the covariance is; the sum is then brought to grey levels.
         values, vectors = np.linalg.eigh(colours)
@@ -79,6 +80,9 @@ def draw(config: DataConfig, seed: int, epoch: int, count: int, canvas: int, siz
         shift = (torch.rand(count, 2, generator=streams[5]) * 2 - 1) * config.shift * canvas
     if "blur" in wanted:  # half of the images stay as they are
         blur = (torch.rand(count, generator=generator(seed, epoch, 8)) * 2 - 1).clamp(min=0)
+    if "zoom" in wanted:
+        zoom = torch.rand(count, 3, generator=generator(seed, epoch, 9))
+        zoom[:, 0] = 1 - (1 - config.zoom) * zoom[:, 0]
     return Draws(
         top=torch.randint(low, high + 1, (count,), generator=streams[0]) if crop else centre,
         left=torch.randint(low, high + 1, (count,), generator=streams[1]) if crop else centre,
@@ -87,6 +91,7 @@ def draw(config: DataConfig, seed: int, epoch: int, count: int, canvas: int, siz
         shift=shift,
         colour=colour,
         blur=blur,
+        zoom=zoom,
     )
 
 
@@ -128,10 +133,28 @@ def rotate_and_shift(images: Tensor, angle: Tensor | None, shift: Tensor | None)
         [torch.stack([cos, -sin, -right * cos + down * sin], 1), torch.stack([sin, cos, -right * sin - down * cos], 1)],
         1,
     )
+    return _sample(images, theta)
+
+
+def zoom_in(images: Tensor, zoom: Tensor) -> Tensor:
+    """Enlarge a square part of uint8 images (B, S, S, 3) to their whole size, bilinear.
+
+    zoom (B, 3): the part's side as a share of the image's, then where its upper and its left edge are, from 0 (at
+    the image's own) to 1 (as far from it as there is room).
+    """
+    share, down, right = zoom.T
+    none = torch.zeros_like(share)
+    room = 1 - share  # between the middle of the image and that of the part, in grid_sample's units
+    rows = [torch.stack([share, none, (2 * right - 1) * room], 1), torch.stack([none, share, (2 * down - 1) * room], 1)]
+    return _sample(images, torch.stack(rows, 1))
+
+
+def _sample(images: Tensor, theta: Tensor) -> Tensor:
+    """Images (B, S, S, 3) whose places (x, y, 1) come from theta (B, 2, 3) times them; −1 … 1 spans an image."""
     pixels = images.permute(0, 3, 1, 2).float()
     grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
-    turned = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
-    return turned.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    found = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    return found.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def soften(x: Tensor, share: Tensor) -> Tensor:

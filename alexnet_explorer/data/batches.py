@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import DataConfig, RunConfig
-from .augment import Draws, draw, generator, rotate_and_shift, soften, window
+from .augment import Draws, draw, generator, rotate_and_shift, soften, window, zoom_in
 from .packed import SPLITS, DataError, PackedSet, Split
 from .preprocess import Preprocessing, canvas_for
 
@@ -124,7 +124,7 @@ class TrainingData:
         edge = (self.preprocessing.canvas - self.preprocessing.size) // 2
         centre = torch.full((self.packed.count(split),), edge)
         for index in self.indices[part].split(EVALUATION_BATCH)[rank::size]:
-            yield self._batch(split, index, Draws(centre, centre, None, None, None, None, None), slice(0, len(index)))
+            yield self._batch(split, index, Draws(centre, centre, *[None] * 6), slice(0, len(index)))
 
     def _batch(self, split: Split, whole: Tensor, draws: Draws, part: slice) -> Batch:
         images, labels = self._images[split], self._labels[split]
@@ -132,11 +132,13 @@ class TrainingData:
         drawn = draws.of(index, images.device)
         rows = index.to(images.device)
         moved = drawn.angle is not None or drawn.shift is not None
-        if moved or self.preprocessing.canvas != self.packed.size:
+        if moved or drawn.zoom is not None or self.preprocessing.canvas != self.packed.size:
             images = resize(images[rows], self.preprocessing.canvas)
             rows = torch.arange(len(index), device=images.device)
             if moved:
                 images = rotate_and_shift(images, drawn.angle, drawn.shift)
+            if drawn.zoom is not None:
+                images = zoom_in(images, drawn.zoom)
         pixels = window(images, rows, drawn.top, drawn.left, drawn.flip, self.preprocessing.size).to(self.device)
         colour = None if drawn.colour is None else drawn.colour.to(self.device)
         x = self.preprocessing.normalise(pixels, colour, self.dtype)

@@ -46,7 +46,7 @@ PAPER: dict[str, str] = {
     "model.init": "2012 drew all weights with a deviation of 0.01 and started some biases at 1, which gives the ReLUs "
     "positive inputs at once [5]; modern is He's, of 2015.",
     "data.augmentation": "Without crops and mirror images the network overfits substantially, and changing the colours "
-    "brought over 1 point more [4.1]; rotation, shift and blur are additions of this page.",
+    "brought over 1 point more [4.1]; rotation, shift, blur and zoom are additions of this page.",
     "train.optimiser": "In 2012: gradient descent with momentum, the weight decay inside the update [5]. Muon, of "
     "2024, learns in fewer epochs and costs more for each.",
     "train.learning_rate": "2012 began with 0.01 [5]. The best one depends on all other settings: let it be looked "
@@ -225,6 +225,9 @@ class _Controls:
         if "shift" in self.value("data.augmentation"):
             self.control("data.shift", st.slider, "Largest shift, share of the size", min_value=0.0, max_value=0.2,
                          step=0.01)  # fmt: skip
+        if "zoom" in self.value("data.augmentation"):
+            self.control("data.zoom", st.slider, "Least share of the side in view", min_value=0.2, max_value=1.0,
+                         step=0.05)  # fmt: skip
 
     def _optimiser(self) -> None:
         """How the weights are changed."""

@@ -10,9 +10,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from alexnet_explorer.config import DataConfig
-from alexnet_explorer.data.augment import crop_range, draw, rotate_and_shift, seed_of, soften, window
+from alexnet_explorer.data.augment import crop_range, draw, rotate_and_shift, seed_of, soften, window, zoom_in
 
-ALL = ("flip", "crop", "pca-colour", "rotation", "shift", "blur")
+ALL = ("flip", "crop", "pca-colour", "rotation", "shift", "blur", "zoom")
 COVARIANCE = np.array([[0.07, 0.06, 0.05], [0.06, 0.065, 0.06], [0.05, 0.06, 0.07]])  # λ1 is 0.18, as photographs have
 COUNT = 4000
 
@@ -59,6 +59,13 @@ def test_angles_and_shifts_fill_their_ranges_evenly():
     assert draws(rotation=10).angle.abs().max() <= math.radians(10)
 
 
+def test_zooms_fill_their_range_evenly():
+    zoom = draws(zoom=0.4).zoom
+    assert uniform(zoom[:, 0], 0.4, 1) > 0.001
+    assert uniform(zoom[:, 1], 0, 1) > 0.001 and uniform(zoom[:, 2], 0, 1) > 0.001
+    assert np.abs(np.corrcoef(zoom.T) - np.eye(3)).max() < 4 / COUNT**0.5
+
+
 def test_half_of_the_images_are_softened_by_an_even_share():
     blur = draws().blur
     assert stats.binomtest(int((blur > 0).sum()), COUNT).pvalue > 0.001
@@ -101,7 +108,7 @@ def test_a_draw_belongs_to_seed_epoch_and_image():
 @pytest.mark.parametrize("name", ALL)
 def test_an_augmentation_draws_the_same_whatever_else_is_on(name):
     fields = {"flip": ["flip"], "crop": ["top", "left"], "pca-colour": ["colour"], "rotation": ["angle"],
-              "shift": ["shift"], "blur": ["blur"]}  # fmt: skip
+              "shift": ["shift"], "blur": ["blur"], "zoom": ["zoom"]}  # fmt: skip
     alone, together = draws((name,)), draws()
     for field in fields[name]:
         assert torch.equal(getattr(alone, field), getattr(together, field))
@@ -113,15 +120,15 @@ def test_an_augmentation_draws_the_same_whatever_else_is_on(name):
 
 def test_draws_of_different_kinds_are_unrelated():
     found = draws()
-    columns = [found.top, found.left, found.flip, found.angle, found.shift[:, 0], found.colour[:, 0]]
+    columns = [found.top, found.left, found.flip, found.angle, found.shift[:, 0], found.colour[:, 0], found.zoom[:, 0]]
     correlation = np.corrcoef(torch.stack([column.double() for column in columns]))
-    assert np.abs(correlation - np.eye(6)).max() < 4.5 / COUNT**0.5
+    assert np.abs(correlation - np.eye(7)).max() < 4.5 / COUNT**0.5
 
 
 def test_near_keys_give_unrelated_seeds():
-    keys = [(seed, epoch, stream) for seed in range(8) for epoch in range(8) for stream in range(1, 9)]
+    keys = [(seed, epoch, stream) for seed in range(8) for epoch in range(8) for stream in range(1, 10)]
     seeds = {seed_of(*key) for key in keys} | {seed_of(seed, epoch) for seed in range(8) for epoch in range(8)}
-    assert len(seeds) == 8**3 + 8**2
+    assert len(seeds) == 8 * 8 * 9 + 8**2
     bits = np.array([[value >> bit & 1 for bit in range(63)] for value in seeds])
     assert abs(bits.mean() - 0.5) < 4 * 0.5 / bits.size**0.5
 
@@ -197,3 +204,15 @@ def test_every_image_of_a_batch_is_moved_by_its_own_draw():
     assert torch.equal(found[1], images[1])
     for i in range(3):
         assert torch.equal(found[i], rotate_and_shift(images[i : i + 1], angle[i : i + 1], shift[i : i + 1])[0])
+
+
+@pytest.mark.parametrize(("top", "left", "part"), [(0, 0, 16), (8, 4, 24), (12, 0, 20), (0, 0, 32)])
+def test_a_zoom_is_torchvisions_resized_crop(top, left, part):
+    image = noise(32)
+    room = max(1, 32 - part)
+    found = zoom_in(image[None], torch.tensor([[part / 32, top / room, left / room]]))[0]
+    expected = tv.resized_crop(image.permute(2, 0, 1), top, left, part, part, [32, 32], antialias=False)
+    expected = expected.permute(1, 2, 0)
+    # At the part's border torchvision repeats its last pixels, where ours are those of the image around it.
+    inside = slice(2, 30)
+    assert (found.int() - expected.int())[inside, inside].abs().max() <= 1

@@ -25,6 +25,7 @@ TOGGLED = {
     "data.augmentation": ["pca-colour", "rotation"],
     "data.rotation": 7.0,
     "data.shift": 0.05,
+    "data.zoom": 0.8,
     "data.scaling": "2012",
     "train.device": "cpu",
     "train.epochs": 3,
