@@ -46,7 +46,7 @@ STALE_AFTER_SECONDS = 120.0
 LEASE_SECONDS = 3.0
 
 
-SUMMARISED = ("train/", "val/", "epoch/", "test/")  # what each layer does stays in the metrics
+SUMMARISED = ("train/", "clean/", "val/", "epoch/", "test/")  # what each layer does stays in the metrics
 
 
 class RunError(ValueError):
