@@ -682,6 +682,19 @@ def probe_rate(init: InitFile = None) -> None:
         _print_line({"result": {"points": points, "suggestion": suggest(points)}})
 
 
+@probe_app.command("validation")
+def probe_validation(run_id: Annotated[str, typer.Argument(metavar="ID")], runs: RunsFolder = RUNS) -> None:
+    """The classes that the newest weights of a run give to its validation images; nothing is read from stdin."""
+    asked = _asked_to_end()
+    run = find_run(run_id, runs)
+    from .training.validate import validate
+
+    with _memory_in_words():
+        result = validate(run, lambda share: _print_line({"progress": share}), asked)
+    if result is not None:
+        _print_line({"result": result})
+
+
 def _asked_to_end() -> Callable[[], bool]:
     """Whether SIGTERM has come; from here on it no longer ends the process by itself."""
     came = threading.Event()
