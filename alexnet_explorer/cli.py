@@ -133,10 +133,14 @@ def runs_command(as_json: AsJson = False, runs: RunsFolder = RUNS) -> None:
 @app.command()
 def compare(
     ids: Annotated[list[str], typer.Argument(help="two runs or more; the first one is the baseline")],
+    to_reach: Annotated[
+        float | None, typer.Option(metavar="LEVEL", help="how long each run takes to this value of --metric, 0.25 say")
+    ] = None,
+    metric: Annotated[str, typer.Option(help="of --to-reach: an error or a loss")] = "val/top1_error",
     as_json: AsJson = False,
     runs: RunsFolder = RUNS,
 ) -> None:
-    """What differs between the configs of runs, and their last metrics."""
+    """What differs between the configs of runs, their last metrics, and how long they take to an error."""
     if len(set(ids)) < 2:
         _fail("compare: give the ids of two different runs or more")
     chosen = {run_id: find_run(run_id, runs) for run_id in ids}
@@ -144,8 +148,10 @@ def compare(
     summaries = {run_id: run.status().summary for run_id, run in chosen.items()}
     names = sorted({name for summary in summaries.values() for name in summary})
     metrics = {name: {run_id: summary.get(name) for run_id, summary in summaries.items()} for name in names}
+    ways = None if to_reach is None else _ways(chosen, metric, to_reach)
     if as_json:
-        _print_json({"runs": list(chosen), "differences": changed, "metrics": metrics})
+        found = {"runs": list(chosen), "differences": changed, "metrics": metrics}
+        _print_json(found if ways is None else {**found, "to_reach": ways})
         return
     width = max(map(len, ids))
     for title, table in (("differences", changed), ("metrics", metrics)):
@@ -154,6 +160,46 @@ def compare(
             typer.echo(f"  {name}")
             for run_id, value in values.items():
                 typer.echo(f"    {run_id:<{width}}  {_shown(value)}{_difference(value, values[ids[0]])}")
+    if ways:
+        typer.echo(f"to reach {metric} {to_reach:g}")
+        for run_id, way in ways["runs"].items():
+            typer.echo(f"    {run_id:<{width}}  {_way_text(way)}")
+
+
+def _ways(chosen: dict[str, Run], metric: str, level: float) -> dict[str, Any]:
+    """When each run first was at the level, along every axis, and as a multiple of the first run's way there.
+
+    Where it never was, the axis says null, `last` how far it was looked, and the ratio has the sign '>'.
+    """
+    from .comparing import AXES, Track, ratio, reached
+
+    tracks = {}
+    for run_id, run in chosen.items():
+        tracks[run_id] = Track()
+        tracks[run_id].add(run.metrics()[0])
+        if metric not in tracks[run_id].metrics:
+            known = ", ".join(name for name in tracks[run_id].metrics if name.endswith(("error", "loss")))
+            _fail(f"--metric={metric}: run {run_id} has none so far; it has: {known or 'no metrics'}")
+    ways: dict[str, dict[str, Any]] = {run_id: {"last": {}, "ratio": {}} for run_id in chosen}
+    for axis in AXES:
+        found = {run_id: reached(track.curve(metric, axis), level) for run_id, track in tracks.items()}
+        for run_id, way in found.items():
+            multiple = ratio(way, next(iter(found.values())))
+            ways[run_id][axis] = way.at if way else None
+            ways[run_id]["last"][axis] = way.last if way else None
+            ways[run_id]["ratio"][axis] = multiple._asdict() if multiple else None
+    return {"metric": metric, "level": level, "runs": ways}
+
+
+def _way_text(way: dict[str, Any]) -> str:
+    """'2.31 epochs, 40.1 s, 1.52 times the first'; 'not within 30 epochs'."""
+    multiple = way["ratio"]["epoch"]
+    sign = {"=": "", ">": "more than ", "<": "less than "}
+    times = f", {sign[multiple['sign']]}{multiple['value']:.3g} times the epochs of the first" if multiple else ""
+    if way["epoch"] is None:
+        return f"not within {way['last']['epoch'] or 0:g} epochs{times}"
+    seconds = "" if way["seconds"] is None else f", {way['seconds']:.1f} s"
+    return f"{way['epoch']:.2f} epochs{seconds}{times}"
 
 
 @app.command()
@@ -634,6 +680,19 @@ def probe_rate(init: InitFile = None) -> None:
         points = find_rate(config, packed, tell, asked, init)
     if not asked():
         _print_line({"result": {"points": points, "suggestion": suggest(points)}})
+
+
+@probe_app.command("validation")
+def probe_validation(run_id: Annotated[str, typer.Argument(metavar="ID")], runs: RunsFolder = RUNS) -> None:
+    """The classes that the newest weights of a run give to its validation images; nothing is read from stdin."""
+    asked = _asked_to_end()
+    run = find_run(run_id, runs)
+    from .training.validate import validate
+
+    with _memory_in_words():
+        result = validate(run, lambda share: _print_line({"progress": share}), asked)
+    if result is not None:
+        _print_line({"result": result})
 
 
 def _asked_to_end() -> Callable[[], bool]:

@@ -242,9 +242,21 @@ class TrainConfig(_Config):
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads; 0: all cores (in the queue all but one, kept for the page)"
     )
+    clean_passes: int = Field(
+        0, ge=0, le=100, description="times an epoch that training images are looked at as validation images are"
+    )
+    clean_images: int = Field(0, ge=0, description="training images that such a clean pass sees; 0: all")
+    until: float = Field(0.0, ge=0, lt=1, description="the last epoch is that in which `until_metric` falls to this")
+    until_metric: Literal["val/top1_error", "clean/top1_error"] = "val/top1_error"
     snapshot_layers: tuple[str, ...] = Field((), description="layers kept at epochs 0, 1, 2, 4, …; none named: all")
     init: str = Field("", description="fine-tuning: the weights that it begins from, NAME@DIGEST; chosen by --init")
     freeze: tuple[str, ...] = Field((), description="layers that keep the weights that they begin with")
+
+    @model_validator(mode="after")
+    def _measures_what_ends_it(self) -> Self:
+        if self.until and self.until_metric == "clean/top1_error" and not self.clean_passes:
+            raise ValueError("until_metric=clean/top1_error needs clean_passes, at least 1")
+        return self
 
     @field_validator("init")
     @classmethod

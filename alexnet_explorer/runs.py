@@ -46,7 +46,7 @@ STALE_AFTER_SECONDS = 120.0
 LEASE_SECONDS = 3.0
 
 
-SUMMARISED = ("train/", "val/", "epoch/", "test/")  # what each layer does stays in the metrics
+SUMMARISED = ("train/", "clean/", "val/", "epoch/", "test/")  # what each layer does stays in the metrics
 
 
 class RunError(ValueError):
@@ -113,6 +113,15 @@ class Mistakes:
     epoch: int
     confusion: list[tuple[int, int, int]]  # true class, predicted class, how many images; right ones included
     worst: list[Mistake]
+    # The classes of every validation image, in the order of their places; empty where they were not kept.
+    true: list[int] = field(default_factory=list)
+    predicted: list[int] = field(default_factory=list)
+
+    def fits(self, classes: int) -> bool:
+        """Whether it can be of a network with so many classes."""
+        named = {*self.true, *self.predicted, *(number for pair in self.confusion for number in pair[:2])}
+        named |= {number for one in self.worst for number in (one.true, one.predicted)}
+        return named <= set(range(classes)) and len(self.true) == len(self.predicted)
 
 
 _MISTAKES = TypeAdapter(Mistakes)
@@ -215,11 +224,14 @@ class Run:
     def mistakes(self) -> Mistakes | None:
         """Those of the last validation; None where there was none. Raises RunError where the file is damaged."""
         try:
-            return _MISTAKES.validate_json((self.path / "mistakes.json").read_bytes())
+            found = _MISTAKES.validate_json((self.path / "mistakes.json").read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
             raise RunError(f"run {self.id}: its mistakes.json cannot be read") from error
+        if not found.fits(self.config.model.num_classes):
+            raise RunError(f"run {self.id}: its mistakes.json is not of this network")
+        return found
 
     def snapshots(self) -> dict[int, Path]:
         """The weights kept of each epoch, in order. Some may hold a few layers only."""

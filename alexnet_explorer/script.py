@@ -70,6 +70,11 @@ def _head(config: RunConfig, packed_folder: str) -> list[str]:
     ]
     note = {"constant": "", "one-cycle": "  # the highest"}.get(train.schedule, "  # the first")
     settings = [
+        *(
+            [f"# The run ends with the epoch in which {train.until_metric} falls to {train.until}, this script later."]
+            if train.until
+            else []
+        ),
         f"EPOCHS, BATCH, SEED = {train.epochs}, {train.batch_size}, {train.seed}",
         f"RATE = {train.learning_rate}{note}",
         f"SIZE = {model.input_size}  # of the network's input, in pixels",

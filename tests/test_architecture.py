@@ -20,7 +20,7 @@ LAYERS = (
     {"model", "data", "script"},
     {"runs", "weights"},
     {"weights_import", "catalogue", "training", "launch"},
-    {"inspection"},
+    {"inspection", "comparing"},
     {"figures", "studies", "bench"},
     {"ui", "cli"},
     {"__main__", "ready"},

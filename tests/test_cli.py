@@ -211,6 +211,33 @@ def test_compare_gives_differences_and_metrics(document, call, trained):
     assert status == 0 and "model.activation" in out and '"tanh"' in out
 
 
+def test_compare_says_how_long_each_run_takes_to_an_error(document, call, trained):
+    ids = [trained.relu.id, trained.tanh.id]
+    first, second = (run.metrics()[0] for run in (trained.relu, trained.tanh))
+    lowest = [min(row["val/loss"] for row in rows if "val/loss" in row) for rows in (first, second)]
+    if lowest[0] > lowest[1]:
+        ids.reverse()
+    options = ("--metric", "val/loss", "--runs", trained.root)
+    found = document("compare", *ids, "--to-reach", sum(lowest) / 2, *options)
+    assert found.keys() == {"runs", "differences", "metrics", "to_reach"}
+    ways = found["to_reach"]
+    assert (ways["metric"], ways["level"]) == ("val/loss", sum(lowest) / 2)
+    there, never = (ways["runs"][run_id] for run_id in ids)
+    assert 0 < there["epoch"] <= 3 and there["seconds"] > 0 and there["ratio"]["epoch"] == {"sign": "=", "value": 1}
+    assert there["images"] == pytest.approx(there["epoch"] * 108)
+    assert never["epoch"] is None and never["last"]["epoch"] == 3
+    assert never["ratio"]["step"]["sign"] == ">" and never["ratio"]["step"]["value"] >= 1
+    _, out, _ = call("compare", *ids, "--to-reach", sum(lowest) / 2, *options)
+    assert "not within 3 epochs, more than" in out
+
+
+def test_compare_names_a_metric_that_a_run_does_not_have(call, trained):
+    ids = [trained.relu.id, trained.tanh.id]
+    status, out, err = call("compare", *ids, "--to-reach", 0.1, "--metric", "val/error", "--runs", trained.root)
+    assert status == 2 and out == "" and len(err.splitlines()) == 1
+    assert "--metric=val/error" in err and "val/top1_error" in err
+
+
 def test_compare_with_a_run_that_has_not_begun(document, trained, small):
     waiting = create_run(small(train__seed=1), trained.root)
     found = document("compare", trained.relu.id, waiting.id, "--runs", trained.root)

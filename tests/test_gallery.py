@@ -47,6 +47,16 @@ def test_the_twins_reach_the_error_that_they_were_trained_for() -> None:
     assert all(Run(GALLERY / name).status().summary["test/top1_error"] <= 0.20 for name in TWINS)
 
 
+def test_the_twins_answers_are_those_of_the_error_they_were_validated_with() -> None:
+    first, second = (Run(GALLERY / name) for name in TWINS)
+    assert first.mistakes().true == second.mistakes().true
+    for run in (first, second):
+        found = run.mistakes()
+        wrong = sum(true != taken for true, taken in zip(found.true, found.predicted, strict=True))
+        assert found.epoch == run.config.train.epochs
+        assert wrong / len(found.true) == pytest.approx(run.status().summary["val/top1_error"])
+
+
 def test_the_first_twin_is_the_preset_as_it_is_now() -> None:
     changed = differences(
         {"shipped": Run(GALLERY / TWINS[0]).config, "preset": preset_config("alexnet-32", "CIFAR-10 (JPEG copy)")}

@@ -56,7 +56,7 @@ def test_a_new_run_waits_with_its_config(root):
 
 def test_a_run_takes_classes_and_digest_from_its_data(root, packed):
     run = new_run(RunConfig(), packed, root)
-    assert run.config.model.num_classes == 3
+    assert run.config.model.num_classes == 10
     assert (run.config.data.name, run.config.data.digest) == (packed.name, packed.digest)
 
 
@@ -366,6 +366,18 @@ def test_mistakes_are_read_as_the_training_wrote_them(run):
     written = {"epoch": 4, "confusion": [[0, 0, 5], [0, 2, 1]], "worst": [worst]}
     (run.path / "mistakes.json").write_text(json.dumps(written))
     assert run.mistakes() == Mistakes(4, [(0, 0, 5), (0, 2, 1)], [Mistake(**worst)])
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"predicted": [0, 1]}, {"true": [0, 10], "predicted": [0, 1]}, {"true": [-1], "predicted": [0]},
+     {"confusion": [[0, 77, 1]]}],
+)  # fmt: skip
+def test_mistakes_of_another_network_are_told(run, part):
+    (run.path / "mistakes.json").write_text(json.dumps({"epoch": 4, "confusion": [], "worst": []} | part))
+    assert run.config.model.num_classes == 10
+    with pytest.raises(RunError, match=r"its mistakes\.json is not of this network"):
+        run.mistakes()
 
 
 def test_damaged_mistakes_are_told(run):

@@ -16,7 +16,7 @@ from .augment import Draws, draw, generator, rotate_and_shift, soften, window, z
 from .packed import SPLITS, DataError, PackedSet, Split
 from .preprocess import Preprocessing, canvas_for
 
-Part = Literal["train", "val", "test"]
+Part = Literal["train", "clean", "val", "test"]  # clean: training images, looked at as those of validation are
 EVALUATION_BATCH = 256
 
 
@@ -55,10 +55,11 @@ def preprocessing_for(packed: PackedSet, config: RunConfig) -> Preprocessing:
     return Preprocessing(canvas, size, mean, std)
 
 
-def split_indices(packed: PackedSet, config: DataConfig) -> dict[Part, Tensor]:
+def split_indices(packed: PackedSet, config: DataConfig, clean_images: int = 0) -> dict[Part, Tensor]:
     """The places of the images of each part in their split of the packed set.
 
-    The validation images are drawn from the training images by `split_seed` and `val_fraction`.
+    The validation images are drawn from the training images by `split_seed` and `val_fraction`; of the others a
+    clean pass sees `clean_images` (0: all), the same ones each time.
     Raises DataError where none is left to train on.
     """
     order = torch.randperm(packed.count("train"), generator=generator(config.split_seed, 0))
@@ -66,8 +67,11 @@ def split_indices(packed: PackedSet, config: DataConfig) -> dict[Part, Tensor]:
     if held_out == len(order):
         raise DataError(f"The data set {packed.name!r} has a single training image, and one is kept for validation: "
                         "add pictures.")  # fmt: skip
+    train = order[held_out:]
+    some = torch.randperm(len(train), generator=generator(config.split_seed, 0, 10))[: clean_images or len(train)]
     return {
-        "train": order[held_out:].sort().values,
+        "train": train.sort().values,
+        "clean": train[some].sort().values,
         "val": order[:held_out].sort().values,
         "test": torch.arange(packed.count("test")),
     }
@@ -84,7 +88,7 @@ class TrainingData:
     def __init__(self, packed: PackedSet, config: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
         self.packed, self.config, self.device, self.dtype = packed, config, device, dtype
         self.preprocessing = preprocessing_for(packed, config)
-        self.indices = split_indices(packed, config.data)
+        self.indices = split_indices(packed, config.data, config.train.clean_images)
         self._images = {split: self._open(split) for split in SPLITS if packed.count(split)}
         self._labels = {split: torch.tensor(packed.labels(split)).to(device) for split in self._images}
 

@@ -1,1 +1,1 @@
-"""Studies: runs that differ in one idea, with the same seeds in each arm, and what can be concluded from them."""
+"""Studies: what an idea of 2012 did, by paired runs, with an interval and a verdict."""

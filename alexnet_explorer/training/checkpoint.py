@@ -31,6 +31,7 @@ class Progress:
     loss_logged: float = 0.0
     errors_logged: int = 0
     metrics_bytes: int = 0  # rows after these belong to work that was lost
+    reached: bool = False  # the error at which it ends
     validation_losses: list[float] = field(default_factory=list)
 
 

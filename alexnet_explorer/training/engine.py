@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from .. import __version__
 from ..config import ConfigError, RunConfig
 from ..model import AlexNet
+from .code import code_digest
 
 PROBE_IMAGES = 8
 
@@ -38,6 +39,7 @@ class Engine:
     threads: int
     hardware: str
     versions: dict[str, str] = field(default_factory=_versions)
+    code: str = field(default_factory=code_digest)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -151,8 +151,12 @@ class _Session:
 
         progress, steps = self.progress, self.data.steps()
         every = max(1, min(steps // ROWS_PER_EPOCH, MOST_STEPS_PER_ROW))
+        # The batches after which there is a clean pass.
+        clean = {round(steps * number / train.clean_passes) for number in range(1, train.clean_passes + 1)}
         self.started, self.seconds_before, self.images_before = time.monotonic(), progress.seconds, progress.images
-        while progress.epoch < train.epochs:
+        if clean and progress.step == 0:
+            self._clean_pass()
+        while not self._is_over():
             self.model.train()
             for batch in self.data.training(progress.epoch, progress.batch, group.rows):
                 rate = learning_rate(train, progress.step / (steps * train.epochs), progress.validation_losses)
@@ -176,6 +180,9 @@ class _Session:
                 self.sums += seen
                 if progress.step % every == 0:
                     self._log_training(row)
+                if progress.batch in clean:
+                    self._clean_pass()
+                    self.model.train()
                 if group.any(self._wants_to_stop()):
                     self._read_sums()
                     self._save()
@@ -250,6 +257,21 @@ class _Session:
         progress.images_logged = in_epoch
         progress.loss_logged, progress.errors_logged = progress.loss, progress.errors
 
+    def _clean_pass(self) -> None:
+        """What the network makes of training images as they are, without dropout."""
+        self._log(self._watch_for_the_end(self._evaluate("clean")))
+
+    def _watch_for_the_end(self, metrics: dict[str, float]) -> dict[str, float]:
+        train = self.config.train
+        if train.until and metrics.get(train.until_metric, 1.0) <= train.until:
+            self.progress.reached = True
+        return metrics
+
+    def _is_over(self) -> bool:
+        """Whether the last epoch is done."""
+        ended = self.progress.reached and self.progress.batch == 0
+        return ended or self.progress.epoch == self.config.train.epochs
+
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):
             raise Diverged(f"at step {self.progress.step} the loss is not a number: lower train.learning_rate")
@@ -259,7 +281,7 @@ class _Session:
         self._read_sums()
         units, mistakes = UnitWatch(self.model), Mistakes()
         with units.watching():
-            metrics = self._evaluate("val", mistakes)
+            metrics = self._watch_for_the_end(self._evaluate("val", mistakes))
         self._check(metrics["val/loss"])
         metrics |= {
             "epoch/train_loss": progress.loss / images,
@@ -275,7 +297,7 @@ class _Session:
         progress.errors = progress.errors_logged = progress.images_logged = 0
         progress.validation_losses.append(metrics["val/loss"])
         self._log(metrics)
-        if progress.epoch & (progress.epoch - 1) == 0 or progress.epoch == self.config.train.epochs:
+        if progress.epoch & (progress.epoch - 1) == 0 or self._is_over():
             self._keep_snapshot()
         self._save()
 
@@ -328,9 +350,8 @@ class _Session:
     def _keep_snapshot(self) -> None:
         if not self.group.leads:
             return
-        last = self.progress.epoch == self.config.train.epochs
         file = self.run.path / "checkpoints" / f"epoch-{self.progress.epoch:05d}.safetensors"
-        self._save_weights(file, () if last else self.config.train.snapshot_layers)
+        self._save_weights(file, () if self._is_over() else self.config.train.snapshot_layers)
 
     def _save_weights(self, file: Path, layers: Sequence[str] = ()) -> None:
         save_weights(

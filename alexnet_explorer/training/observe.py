@@ -16,6 +16,7 @@ from ..model import AlexNet
 from .group import Group
 
 WORST = 24  # mistakes of the validation that are kept
+MOST_ANSWERS = 200_000  # validation images; of more, the answer to each single one is not kept
 FLAT = 0.97  # a tanh beyond it, or a sigmoid as near its ends, passes less than a tenth of a gradient on
 
 
@@ -85,9 +86,10 @@ class UnitWatch:
 
 @dataclass
 class Mistakes:
-    """What a validation got wrong: how often each class was taken for another, and the worst cases."""
+    """What a validation got wrong: how often each class was taken for another, the worst cases, and every answer."""
 
     confused: dict[tuple[int, int], int] = field(default_factory=dict)
+    answers: list[tuple[int, int, int]] = field(default_factory=list)  # image, true class, predicted class
     worst: list[dict[str, float]] = field(default_factory=list)
 
     def add(self, logits: Tensor, y: Tensor, index: Tensor) -> None:
@@ -95,6 +97,7 @@ class Mistakes:
         probabilities = logits.softmax(1)
         of_truth = probabilities.gather(1, y[:, None])[:, 0]
         highest, predicted = probabilities.max(1)
+        self.answers += zip(index.tolist(), y.tolist(), predicted.tolist(), strict=True)
         pairs, counts = torch.stack([y, predicted], 1).unique(dim=0, return_counts=True)
         for (true, taken), count in zip(pairs.tolist(), counts.tolist(), strict=True):
             self.confused[true, taken] = self.confused.get((true, taken), 0) + count
@@ -105,12 +108,24 @@ class Mistakes:
         self.worst += [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def to_json(self, group: Group) -> dict[str, Any]:
-        """{"confusion": [[true, predicted, count], …], "worst": [{…}, …]} over the whole group, the worst first."""
+        """Over the whole group: {"confusion": [[true, predicted, count], …], "worst": [{…}, …], "true", "predicted"}.
+
+        The worst come first; "true" and "predicted" are the classes of every image, in the order of their places in the
+        training set, and empty where they are more than `MOST_ANSWERS`.
+        """
         confused: dict[tuple[int, int], int] = {}
         worst: list[dict[str, float]] = []
-        for part in group.gather((self.confused, self.worst)):
+        answers: list[tuple[int, int, int]] = []
+        for part in group.gather((self.confused, self.worst, self.answers)):
             worst += part[1]
+            answers += part[2]
             for pair, count in part[0].items():
                 confused[pair] = confused.get(pair, 0) + count
         worst.sort(key=lambda one: (one["probability_of_true"], one["image"]))
-        return {"confusion": [[*pair, confused[pair]] for pair in sorted(confused)], "worst": worst[:WORST]}
+        answers = [] if len(answers) > MOST_ANSWERS else sorted(answers)
+        return {
+            "confusion": [[*pair, confused[pair]] for pair in sorted(confused)],
+            "worst": worst[:WORST],
+            "true": [true for _, true, _ in answers],
+            "predicted": [predicted for *_, predicted in answers],
+        }

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_explorer import figures
+from alexnet_explorer.comparing import confusion_matrix
 from alexnet_explorer.data.packed import DataError, find_set
 from alexnet_explorer.inspection.mosaic import to_png
-from alexnet_explorer.runs import Mistake, Mistakes, Run, RunError
+from alexnet_explorer.runs import Mistake, Run, RunError
 from alexnet_explorer.ui import networks, views
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError, read_metadata
@@ -37,7 +38,7 @@ def show(run: Run) -> None:
         st.info("No mistakes of this run were noted so far: they come with the validation at the end of an epoch.")
         return
     classes = class_names(run)
-    counts = matrix(found, len(classes))
+    counts = confusion_matrix(found, len(classes))
     wrong, total = int(counts.sum() - np.trace(counts)), int(counts.sum())
     st.caption(f"Of {total:,} validation images {wrong:,} were taken for another class, after epoch {found.epoch}.")
     _confusion(counts, classes)
@@ -55,14 +56,6 @@ def class_names(run: Run) -> list[str]:
         names = []
     count = run.config.model.num_classes
     return names if len(names) == count else [f"class {number}" for number in range(count)]
-
-
-def matrix(found: Mistakes, classes: int) -> NDArray[np.int64]:
-    """How many images of each true class (row) were taken for each class (column)."""
-    counts = np.zeros((classes, classes), np.int64)
-    for true, predicted, count in found.confusion:
-        counts[true, predicted] = count
-    return counts
 
 
 def confused_pairs(counts: NDArray[np.int64], classes: Sequence[str], most: int = MOST_PAIRS) -> list[dict[str, Any]]:

@@ -26,10 +26,12 @@ import torch
 from PIL import Image
 
 from alexnet_explorer.config import RunConfig
+from alexnet_explorer.data.batches import TrainingData
 from alexnet_explorer.data.sources import prepare
 from alexnet_explorer.model import AlexNet, initialise
 from alexnet_explorer.runs import Run, RunError, new_run
 from alexnet_explorer.training import checkpoint, engine, loop
+from alexnet_explorer.training.code import code_digest
 from alexnet_explorer.training.loop import train
 from alexnet_explorer.training.optimiser import MomentumSGD
 from alexnet_explorer.weights import load_weights
@@ -133,6 +135,7 @@ def test_a_run_leaves_what_its_directory_is_to_hold(start, packed):
     env = json.loads((run.path / "env.json").read_bytes())
     assert (env["device"], env["precision"], env["threads"]) == ("cpu", "fp32", 1)
     assert env["versions"]["torch"] == version("torch")
+    assert env["code"] == code_digest()
     assert run.config.data.digest == packed.digest and run.config.model.num_classes == 3
 
 
@@ -231,6 +234,51 @@ def test_a_network_learns_digits(data_root, tmp_path):
     assert status.summary["test/top1_error"] < 0.2
 
 
+# Clean passes, and an error at which it ends
+
+
+def test_clean_passes_come_evenly_and_leave_the_weights_alone(start):
+    measured, plain = start(train__clean_passes=4, train__clean_images=50), start()
+    train(measured), train(plain)
+    clean = [row for row in measured.metrics()[0] if "clean/loss" in row]
+    assert [row["step"] for row in clean] == [0, *(6 * epoch + step for epoch in range(3) for step in (2, 3, 4, 6))]
+    assert [name for name in rows(plain)[0] if name.startswith("clean/")] == []
+    assert [row for row in rows(measured) if "clean/loss" not in row] == rows(plain)
+    assert measured.weights_file().read_bytes()[-1000:] == plain.weights_file().read_bytes()[-1000:]
+    assert measured.status().summary["clean/loss"] == clean[-1]["clean/loss"]
+
+
+def test_a_clean_pass_sees_training_images_as_validation_images_are_seen(start, packed):
+    run = start(train__clean_passes=1, train__clean_images=50, train__epochs=1)
+    train(run)
+    data = TrainingData(packed, run.config, torch.device("cpu"), torch.float32)
+    seen = data.indices["clean"]
+    assert len(seen) == 50 and set(seen.tolist()) <= set(data.indices["train"].tolist())
+    found = load_weights(run.weights_file())
+    wrong = sum(int((found.model(batch.x).argmax(1) != batch.y).sum()) for batch in data.evaluation("clean"))
+    last = [row for row in run.metrics()[0] if "clean/loss" in row][-1]
+    assert last["clean/top1_error"] == pytest.approx(wrong / 50, abs=0.021)  # the file's weights are rounded
+    whole = TrainingData(packed, start(train__clean_passes=1).config, torch.device("cpu"), torch.float32)
+    assert torch.equal(whole.indices["clean"], whole.indices["train"])
+
+
+@pytest.mark.parametrize("metric", ["val/top1_error", "clean/top1_error"])
+def test_it_ends_with_the_epoch_in_which_the_error_is_reached(start, metric):
+    settings = {"train__epochs": 30, "train__learning_rate": 0.003, "train__until": 0.4}
+    run = start(train__clean_passes=2, train__until_metric=metric, **settings)
+    status = train(run)
+    found = run.metrics()[0]
+    reached = next(row["epoch"] for row in found if row.get(metric, 1) <= 0.4)
+    assert 1 < reached < 30 and status.state == "done"
+    assert status.epoch == math.ceil(reached) == max(run.whole_snapshots())
+    assert "test/top1_error" in found[-1] and train(run).epoch == status.epoch
+
+
+def test_an_error_of_zero_ends_nothing_where_none_was_asked_for(start):
+    run = start(train__epochs=12, data__augmentation="none")
+    assert train(run).epoch == 12
+
+
 # Stop and go on
 
 
@@ -241,6 +289,17 @@ def test_a_network_learns_digits(data_root, tmp_path):
         ([1, 7, 21, 22, 23, 44], {"train__batch_size": 5, "train__epochs": 2}),
         # What the schedule has seen of the validation survives too.
         ([10, 19], {"train__schedule": "plateau", "train__patience": 1, "train__epochs": 5, "data__scaling": "2012"}),
+        # Right after a clean pass, and in the epoch that turns out to be the last one: 15 is where it is reached.
+        (
+            [3, 4, 15, 17],
+            {
+                "train__clean_passes": 2,
+                "train__epochs": 9,
+                "train__learning_rate": 0.003,
+                "train__until": 0.46,
+                "train__until_metric": "clean/top1_error",
+            },
+        ),
     ],
 )
 def test_a_stopped_run_goes_on_to_the_weights_of_one_never_stopped(start, at_every_step, steps, settings):

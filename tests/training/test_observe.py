@@ -86,6 +86,21 @@ def test_mistakes_are_counted_and_the_worst_come_first():
     assert found["worst"][0]["probability_of_true"] == pytest.approx(p[1].item())
 
 
+def test_every_answer_is_kept_in_the_order_of_the_images_whichever_process_gave_it(monkeypatch):
+    first, second = Mistakes(), Mistakes()
+    second.add(torch.eye(3), torch.tensor([0, 0, 0]), torch.tensor([1, 4, 9]))
+    first.add(torch.eye(3), torch.tensor([2, 1, 0]), torch.tensor([3, 5, 7]))
+
+    class Both:
+        def gather(self, value):
+            return [value, (second.confused, second.worst, second.answers)]
+
+    found = first.to_json(Both())
+    assert found["true"] == [0, 2, 0, 1, 0, 0] and found["predicted"] == [0, 0, 1, 1, 2, 2]
+    monkeypatch.setattr("alexnet_explorer.training.observe.MOST_ANSWERS", 5)
+    assert first.to_json(Both())["predicted"] == [] and first.to_json(ALONE)["predicted"] == [0, 1, 2]
+
+
 def test_only_so_many_mistakes_are_kept():
     mistakes = Mistakes()
     for start in (0, 100):

@@ -1,0 +1,85 @@
+"""Train what a study still lacks, through the queue, until nothing is left or someone stops it.
+
+It can be ended at any moment, by a signal or a power cut: the next call sees by the runs where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from ..data.packed import PackedSet
+from ..launch.queue import Queue
+from ..runs import Run, RunError, new_run
+from .study import Study
+from .survey import Found, Shelf, Survey, survey
+
+POLL_SECONDS = 1.0
+AHEAD = 1  # runs that wait in the queue, so that the next one starts as soon as there is room
+
+Report = Callable[[Survey], None]
+
+
+class Execution:
+    """One process's work on a study.
+
+    `code`: only runs of this code count as done (empty: of any). Runs that somebody pauses or stops meanwhile are
+    left alone until the next call.
+    """
+
+    def __init__(
+        self, study: Study, packed: PackedSet, root: Path, code: str, report: Report = lambda found: None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
+        self.study, self.packed, self.root, self.code = study, packed, root, code
+        self.report, self.stopping = report, stopping
+        self.queue, self.shelf = Queue(root), Shelf(root)
+        self.started: set[Run] = set()
+
+    def look(self) -> Survey:
+        """Where the study stands."""
+        return survey(self.study, self.shelf, self.packed.digest, self.code)
+
+    def run(self) -> Survey:
+        """Train until everything is done, the budget is spent, or `stopping` says so. Raises RunError."""
+        while True:
+            found = self.look()
+            self.report(found)
+            if self.stopping():
+                self._put_down(found)
+                return self.look()
+            queued = {entry.run: entry.status for entry in self.queue.entries()}
+            ours = [one for one in found.found if one.begun in queued]
+            if not self.spent(found):
+                free = self.queue.at_once() + AHEAD - len(ours)
+                for one in self._startable(found, queued)[: max(0, free)]:
+                    self._start(one)
+                    ours.append(one)
+            if not ours:
+                return found
+            time.sleep(POLL_SECONDS)
+
+    def spent(self, found: Survey) -> bool:
+        """Whether the study's budget of training time is used up."""
+        hours = self.study.budget_hours
+        return hours is not None and found.seconds >= 3600 * hours
+
+    def _startable(self, found: Survey, queued: Iterable[Run]) -> list[Found]:
+        """Jobs without a run, with one that failed once, or with one that was broken off before this call."""
+        return [
+            one for one in found.found
+            if not one.settled and (one.begun is None or (one.begun not in queued and one.begun not in self.started))
+        ]  # fmt: skip
+
+    def _start(self, one: Found) -> None:
+        run = one.begun or new_run(one.job.config(self.study), self.packed, self.root)
+        self.started.add(run)
+        self.queue.add(run)
+
+    def _put_down(self, found: Survey) -> None:
+        """Stop what this call has started; each run keeps its checkpoint."""
+        for run in [one.begun for one in found.found if one.begun in self.started]:
+            with suppress(RunError):  # it has ended this moment
+                self.queue.stop(run)
