@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What a part may import stands above it; parts on one line know nothing of each other.
 LAYERS = (
-    {"config", "files", "weights_file"},
+    {"config", "files", "weights_file", "words"},
     {"model", "data", "script"},
     {"runs", "weights"},
     {"weights_import", "catalogue", "training", "launch"},

@@ -73,6 +73,20 @@ def code_of(run: Run) -> str:
         return ""
 
 
+def readings_file(run: Run) -> Path:
+    """Where what was read off the trained network is kept: {"ten-crop": [baseline, other], …}."""
+    return run.path / "readings.json"
+
+
+def reading_of(run: Run, name: str) -> tuple[float, float] | None:
+    """A reading that was taken; None where it was not, or its file is damaged."""
+    try:
+        baseline, other = json.loads(readings_file(run).read_bytes())[name]
+        return float(baseline), float(other)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
 @dataclass(frozen=True)
 class Job:
     """One run of a study."""
@@ -152,6 +166,12 @@ class Survey:
     @property
     def found(self) -> tuple[Found, ...]:
         return (*self.trials, *self.counted)
+
+    @property
+    def unread(self) -> list[Run]:
+        """Runs that are done and of which the study's reading was not taken yet."""
+        name = self.study.measure.reading
+        return [one.done for one in self.counted if name and one.done and reading_of(one.done, name) is None]
 
     @property
     def finished(self) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from alexnet_explorer.launch.queue import Entry
 from alexnet_explorer.runs import Run, list_runs
 from alexnet_explorer.studies import execute
 from alexnet_explorer.studies.execute import Execution
+from alexnet_explorer.studies.results import results
 from alexnet_explorer.studies.study import parse
 from alexnet_explorer.training.loop import train
 
@@ -162,6 +164,19 @@ def test_no_run_is_started_once_the_budget_is_spent(execution):
     found = made.run()
     assert made.spent(found) and len(made.queue.added) == 2 and not found.finished
     assert execution(STUDY + "budget_hours: 9\n").run().finished
+
+
+def test_a_reading_is_taken_once_of_each_run_and_other_studies_add_theirs(execution):
+    reading = re.sub(r"(?m)^(factors|contrast|measure):.*$", "", STUDY).replace("{model", "{model.towers: 2, model")
+    found = execution(reading + "measure: {reading: tower-colour}").run()
+    assert found.finished and found.count("done") == 2 and found.unread == []
+    (row,) = results(found).rows
+    assert row.id == "tiny" and row.estimate.n == 2 and row.seeds == (1, 2)
+    kept = json.loads((found.counted[0].done.path / "readings.json").read_bytes())
+    other = execution(reading + "measure: {reading: neighbours}")
+    assert other.run().unread == [] and other.queue.added == []
+    both = json.loads((found.counted[0].done.path / "readings.json").read_bytes())
+    assert both["tower-colour"] == kept["tower-colour"] and set(both) == {"tower-colour", "neighbours"}
 
 
 def test_runs_of_other_code_do_not_count_unless_they_may(execution, monkeypatch):
