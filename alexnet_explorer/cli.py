@@ -471,6 +471,7 @@ def study_run(
     from .data.sources import prepare
     from .studies.execute import Execution
     from .studies.ledger import find_study
+    from .studies.process import sole
     from .training.code import code_digest
 
     study = find_study(name, runs)
@@ -483,7 +484,8 @@ def study_run(
         return
     stop = _asked_to_end()
     execution = Execution(study, packed, _made(runs), "" if any_code else code_digest(), _StudyReport(), stop)
-    found = execution.run()
+    with sole(study.id, runs):
+        found = execution.run()
     if execution.spent(found):
         typer.echo(f"the budget of {study.budget_hours:g} h is spent; raise budget_hours to go on", err=True)
     _print_claims([study], runs, as_json)

@@ -134,14 +134,19 @@ class Results:
         return said
 
 
-def results(survey: Survey) -> Results:
-    """Read the runs of a study that are done, and compare its arms."""
+def results(survey: Survey, known: dict[tuple[Run, Measure], Outcome | None] | None = None) -> Results:
+    """Read the runs of a study that are done, and compare its arms. `known`: outcomes that were read before."""
+    known = {} if known is None else known
     study = survey.study
     if study.measure.reading:
         return _within(survey, study.measure.reading)
     outcomes = {}
     for one in survey.counted:
-        if one.done and (value := outcome(one.done, study.measure)) is not None:
+        if one.done is None:
+            continue
+        if (one.done, study.measure) not in known:
+            known[one.done, study.measure] = outcome(one.done, study.measure)
+        if (value := known[one.done, study.measure]) is not None:
             outcomes[one.job.arm, one.job.seed] = one.done, value
     contrasts = study.contrasts()
     drafts = [_contrast(study, contrast, outcomes, len(contrasts)) for contrast in contrasts]
