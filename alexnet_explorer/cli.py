@@ -26,11 +26,14 @@ from .files import write_atomic
 from .launch.queue import Queue
 from .runs import Run, RunError, Status, config_on, differences, find_run, list_runs, new_run
 from .weights_file import WeightsError, read_bytes, read_metadata
+from .words import duration
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .inspection.attribution import Attribution
+    from .studies.study import Study
+    from .studies.survey import Survey
     from .weights import LoadedModel
 
 app = typer.Typer(
@@ -51,11 +54,14 @@ probe_app = typer.Typer(
 app.add_typer(probe_app, name="probe", hidden=True)
 queue_app = typer.Typer(help="Runs that are trained one after another, or N at a time.", no_args_is_help=True)
 app.add_typer(queue_app, name="queue")
+study_app = typer.Typer(help="Studies: paired runs, an interval, a verdict.", no_args_is_help=True)
+app.add_typer(study_app, name="study")
 
 RunsFolder = Annotated[Path, typer.Option("--runs", help="the folder of the runs")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 RunIds = Annotated[list[str], typer.Argument(metavar="ID…", help="the ids of runs")]
 ModelName = Annotated[str, typer.Option("--model", help="a gallery model, a run's id, or a weights file")]
+StudyName = Annotated[str, typer.Argument(metavar="FILE|NAME", help="a study file, or the name of a study")]
 RUNS = Path("runs")
 SKIPPED_SHOWN = 10  # files that could not be read
 BAR = 24  # characters
@@ -440,6 +446,114 @@ def queue_work(runs: RunsFolder = RUNS) -> None:
     Queue(runs).work()
 
 
+@study_app.command("list")
+def study_list(runs: RunsFolder = RUNS) -> None:
+    """The studies that ship with the project, the ledger, and those of the runs folder."""
+    from .studies.ledger import own, shipped
+
+    found, faults = own(runs)
+    for study in [*shipped().values(), *found.values()]:
+        typer.echo(f"{study.id:<28} {study.count():>4} runs  {study.title}")
+    for fault in faults:
+        typer.echo(fault, err=True)
+
+
+@study_app.command("run")
+def study_run(
+    name: StudyName,
+    data: Annotated[str | None, typer.Option(help="another data set than the study's")] = None,
+    any_code: Annotated[bool, typer.Option("--any-code", help="count runs of other versions of the code, too")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it takes, and train nothing")] = False,
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Train what a study lacks, through the queue. Ctrl-C stops it and keeps everything; the next call goes on."""
+    from .data.sources import prepare
+    from .studies.execute import Execution
+    from .studies.ledger import find_study
+    from .training.code import code_digest
+
+    study = find_study(name, runs)
+    if data:
+        study = study.model_copy(update={"base": study.base.model_copy(update={"data": data})})
+    packed = prepare(study.base.data, progress=_show_progress)
+    study = study.model_copy(update={"base": study.base.model_copy(update={"data": packed.name})})
+    if dry_run:
+        _forecast(study, packed, runs, "" if any_code else code_digest())
+        return
+    stop = _asked_to_end()
+    execution = Execution(study, packed, _made(runs), "" if any_code else code_digest(), _StudyReport(), stop)
+    found = execution.run()
+    if execution.spent(found):
+        typer.echo(f"the budget of {study.budget_hours:g} h is spent; raise budget_hours to go on", err=True)
+    _print_claims([study], runs, as_json)
+    if not found.finished or found.count("failed"):
+        raise typer.Exit(1)
+
+
+@study_app.command("report")
+def study_report(name: StudyName, as_json: AsJson = False, runs: RunsFolder = RUNS) -> None:
+    """What the runs of a study say so far; `ledger` is all that ship with the project. Nothing is trained."""
+    from .studies.ledger import LEDGER, find_study, shipped
+
+    _print_claims(list(shipped().values()) if name == LEDGER else [find_study(name, runs)], runs, as_json)
+
+
+class _StudyReport:
+    """Says how far a study is, whenever that changes."""
+
+    def __init__(self) -> None:
+        self.last = ""
+
+    def __call__(self, found: Survey) -> None:
+        left = found.seconds_left()
+        time_left = "" if left is None or found.finished else f", about {duration(left)} of training left"
+        failed = f", {found.count('failed')} failed" if found.count("failed") else ""
+        line = f"{found.count('done')} of {found.study.count()} runs done{failed}"
+        if line != self.last:
+            typer.echo(line + time_left, err=True)
+            self.last = line
+
+
+def _forecast(study: Study, packed: PackedSet, runs: Path, code: str) -> None:
+    """How many runs a study takes, how many are there, and what the others take at most, by a few measured steps."""
+    from .studies.survey import Shelf, survey
+    from .training.probe import estimate
+
+    found = survey(study, Shelf(runs), packed.digest, code)
+    seconds = 0.0
+    for arm in study.arms():
+        measured = estimate(config_on(study.config(arm, study.seeds[0]), packed), packed)
+        mine = [one for one in found.found if one.job.arm == arm and not one.settled]
+        epochs = sum(one.job.config(study).train.epochs for one in mine)
+        if study.sweep and arm not in found.chosen and arm not in found.hopeless:
+            epochs += study.stop.epochs * len(study.seeds)
+        seconds += epochs * measured.epoch_seconds
+    until = ", less where the error is reached early" if study.stop.until else ""
+    typer.echo(f"{study.count()} runs, {found.count('done')} of them done; the others take {duration(seconds)} "
+               f"one after another on this machine{until}")  # fmt: skip
+
+
+def _print_claims(studies: list[Study], runs: Path, as_json: bool) -> None:
+    """What studies found, a row for each comparison."""
+    from .studies.ledger import results_of
+    from .studies.survey import Shelf
+
+    shelf = Shelf(runs)
+    found = [results_of(study, runs, shelf) for study in studies]
+    if as_json:
+        _print_json({"claims": [row.to_json() for one in found for row in one.rows]})
+        return
+    for one in found:
+        typer.echo(one.study.title or one.study.id)
+        if one.study.claim:
+            typer.echo(f"  claim  {one.study.claim.says}")
+        for row in one.rows:
+            typer.echo(f"  {row.verdict.word:<12} {row.name}: {row.verdict.reason}")
+        for warning in one.warnings:
+            typer.echo(f"  note: {warning}", err=True)
+
+
 def _queue(ids: list[str], runs: Path, act: Callable[[Queue, Run], None]) -> None:
     """Do something with runs of the queue, and say where each is then."""
     queue = Queue(runs)
@@ -696,9 +810,10 @@ def probe_validation(run_id: Annotated[str, typer.Argument(metavar="ID")], runs:
 
 
 def _asked_to_end() -> Callable[[], bool]:
-    """Whether SIGTERM has come; from here on it no longer ends the process by itself."""
+    """Whether SIGTERM or Ctrl-C has come; from here on they no longer end the process by themselves."""
     came = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: came.set())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: came.set())
     return came.is_set
 
 

@@ -19,7 +19,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -284,7 +284,7 @@ class Arm:
     """One way to train: a level of each factor, and the settings that this makes."""
 
     levels: tuple[tuple[str, str], ...]
-    settings: Settings
+    settings: Settings = field(compare=False)  # which the levels decide
 
     @property
     def name(self) -> str:

@@ -52,7 +52,7 @@ class Estimate:
 
     parameters: int
     img_per_s: float  # in training
-    epoch_seconds: float  # with its validation and its checkpoint
+    epoch_seconds: float  # with its validation, its clean passes and its checkpoint
     total_seconds: float
     memory_bytes: int  # highest of the training process, beside the memory map of the data, which can be let go
     gpu_memory_bytes: int  # 0 on a CPU
@@ -141,7 +141,8 @@ def estimate(
         save_state(Path(folder) / "state.safetensors", model, trial.optimiser, Progress())
         checkpoint = time.perf_counter() - start
 
-    epoch = data.count("train") / img_per_s + data.count("val") * validation + checkpoint
+    looked_at = data.count("val") + config.train.clean_passes * data.count("clean")
+    epoch = data.count("train") / img_per_s + looked_at * validation + checkpoint
     return Estimate(
         parameters=config.model.parameters(),
         img_per_s=img_per_s,

@@ -10,9 +10,9 @@ import streamlit as st
 from alexnet_explorer.runs import Run, RunError, Status, find_run, list_runs, run_title
 from alexnet_explorer.training.doctor import Try
 from alexnet_explorer.ui import curves, diagnosis, forming, frame, history, layers, lens, mistakes, numbers, queueing
-from alexnet_explorer.ui.numbers import duration
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
+from alexnet_explorer.words import duration
 
 LOG_BYTES = 4000
 TITLE_LENGTH = 44  # characters of a run's title in the heading; the whole of it is its tooltip

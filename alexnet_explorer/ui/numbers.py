@@ -6,6 +6,7 @@ import streamlit as st
 
 from alexnet_explorer.runs import Status
 from alexnet_explorer.ui.history import Kept
+from alexnet_explorer.words import duration
 
 WATTS, PRICE = 100.0, 0.30  # a desktop computer at work; a kWh, in a currency of the visitor's
 NUMBER_WIDTH = 148  # pixels: '12 h 05 min' fits, and two stand side by side on a phone
@@ -61,15 +62,6 @@ def energy_text(energy: float) -> str:
 def cost_text(cost: float) -> str:
     """'0.05'; 'under 0.01'."""
     return f"{cost:,.2f}" if cost >= 0.01 or cost == 0 else "under 0.01"
-
-
-def duration(seconds: float) -> str:
-    """'42 s', '3 min 20 s', '17 min', '1 h 05 min'."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{rest} s" if not minutes else f"{minutes} min" if minutes > 9 else f"{minutes} min {rest:02} s"
 
 
 def percent(share: float | None) -> str:

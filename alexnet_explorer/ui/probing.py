@@ -23,10 +23,11 @@ from alexnet_explorer.data.sources import prepare
 from alexnet_explorer.launch import local
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import RunError, config_on, list_runs
-from alexnet_explorer.ui import chosen, numbers
+from alexnet_explorer.ui import chosen
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
+from alexnet_explorer.words import duration
 
 Kind = Literal["estimate", "rate"]
 
@@ -173,13 +174,13 @@ def show_estimate(config: RunConfig) -> None:
         return
     result = probe.result
     memory = {"Memory": result["memory_bytes"], "GPU memory": result["gpu_memory_bytes"]}
-    shown = {"Time": f"≈ {numbers.duration(result['total_seconds'])}"}
+    shown = {"Time": f"≈ {duration(result['total_seconds'])}"}
     shown |= {label: size_text(number) for label, number in memory.items() if number}
     for column, (label, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
         column.metric(label, value)
     device = {"cpu": f"the CPU, {result['threads']} thread{'s' * (result['threads'] > 1)}", "cuda": "the GPU"}
     beside = "; a run was at work beside it, without which it is quicker" if probe.busy else ""
-    st.caption(f"{numbers.duration(result['epoch_seconds'])} an epoch, {result['img_per_s']:,.0f} images per second, "
+    st.caption(f"{duration(result['epoch_seconds'])} an epoch, {result['img_per_s']:,.0f} images per second, "
                f"measured by a few steps on {device[result['device']]}, in {result['precision']}{beside}.")  # fmt: skip
 
 
@@ -234,7 +235,7 @@ def _begin(kind: Kind, config: RunConfig) -> None:
 
 
 def _progress(probe: Probe) -> None:
-    text = f"{probe.text}, {numbers.duration(time.monotonic() - probe.since)}"
+    text = f"{probe.text}, {duration(time.monotonic() - probe.since)}"
     if probe.share:
         st.progress(min(probe.share, 1.0), plain(text))
     else:

@@ -1,21 +1,6 @@
 import pytest
 
-from alexnet_explorer.ui.numbers import cost_text, duration, energy_text, kilowatt_hours
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (59.6, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (840, "14 min"),
-        (3899, "1 h 04 min"),
-        (90_000, "25 h 00 min"),
-    ],
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text
+from alexnet_explorer.ui.numbers import cost_text, energy_text, kilowatt_hours
 
 
 def test_ten_hours_at_a_hundred_watts_are_a_kilowatt_hour():

@@ -1,0 +1,55 @@
+"""The ledger: each claim of the paper as a study that ships with the project, and what became of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from ..config import ConfigError
+from .results import Results, results
+from .study import Study, read
+from .survey import Shelf, survey
+
+LEDGER = "ledger"
+SHIPPED = Path(__file__).parent / "ledger"
+
+
+def own_folder(root: Path) -> Path:
+    """Where a visitor's studies are kept: a hidden folder of the runs folder."""
+    return root / ".studies"
+
+
+def shipped() -> dict[str, Study]:
+    """The ledger's studies by id, in the order of the paper's sections."""
+    studies = [read(file) for file in sorted(SHIPPED.glob("*.yaml"))]
+    return {study.id: study for study in sorted(studies, key=lambda study: study.claim.section if study.claim else "")}
+
+
+def own(root: Path) -> tuple[dict[str, Study], list[str]]:
+    """A visitor's studies by id, and what is wrong with files that are none."""
+    found, faults = {}, []
+    for file in sorted(own_folder(root).glob("*.yaml")):
+        try:
+            study = read(file)
+        except ConfigError as error:
+            faults.append(str(error))
+        else:
+            found[study.id] = study
+    return found, faults
+
+
+def find_study(name: str, root: Path) -> Study:
+    """A study file, or the name of one of the ledger or of the runs folder. Raises ConfigError."""
+    path = Path(name)
+    with suppress(OSError):
+        if path.is_file():
+            return read(path)
+    studies = own(root)[0] | shipped()
+    if name not in studies:
+        raise ConfigError(f"there is no study {name!r}: write a file, or one of {', '.join(studies)}")
+    return studies[name]
+
+
+def results_of(study: Study, root: Path, shelf: Shelf | None = None) -> Results:
+    """What the runs that are there say, whoever computed them on whichever copy of the data. Raises RunError."""
+    return results(survey(study, shelf or Shelf(root)))
