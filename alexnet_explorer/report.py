@@ -92,7 +92,7 @@ def provenance(runs: Sequence[Run], named: Mapping[str, str]) -> list[Table]:
         digest = digest_of(read_bytes(weights)) if weights else None
         rows.append([named[run.id], run.id, status.state, status.epoch, config.train.seed, config.data.name,
                      config.data.digest or None, digest, status.seconds, status.img_per_s])  # fmt: skip
-    facts = {run.id: _flat(run.env()) for run in runs}
+    facts = {run.id: _flat(run.env() or {}) for run in runs}
     keys = list(dict.fromkeys(key for known in facts.values() for key in known))
     machines = [[named[run.id], *(facts[run.id].get(key) for key in keys)] for run in runs]
     return [

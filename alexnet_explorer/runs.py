@@ -171,7 +171,7 @@ class Run:
     def as_computed(self) -> RunConfig:
         """The config with what this machine settled where it says `auto`, once the run has begun. Raises RunError."""
         env = self.env()
-        if not env:
+        if env is None:
             return self.config
         try:
             return self.config.with_settings(
@@ -180,12 +180,12 @@ class Run:
         except (ValueError, LookupError, TypeError) as error:
             raise RunError(f"run {self.id}: its env.json cannot be read ({error})") from error
 
-    def env(self) -> dict[str, Any]:
-        """What `env.json` says of the machine and the versions; empty before the run has begun. Raises RunError."""
+    def env(self) -> dict[str, Any] | None:
+        """What `env.json` says of the machine and the versions; None before the run has begun. Raises RunError."""
         try:
             env = json.loads((self.path / "env.json").read_bytes())
         except FileNotFoundError:
-            return {}
+            return None
         except (OSError, ValueError) as error:
             raise RunError(f"run {self.id}: its env.json cannot be read ({error})") from error
         if not isinstance(env, dict):
