@@ -172,6 +172,24 @@ def compare(
             typer.echo(f"    {run_id:<{width}}  {_way_text(way)}")
 
 
+@app.command()
+def report(
+    ids: Annotated[list[str], typer.Argument(help="two runs or more; the first one is the baseline")],
+    out: Annotated[Path, typer.Option(help="FILE.html, FILE.md, or FILE.zip: Markdown, CSV files and the configs")],
+    runs: RunsFolder = RUNS,
+) -> None:
+    """A comparison of runs as a file: settings, curves, metrics, machines, and how to repeat it."""
+    from .document import FORMATS
+    from .report import comparison
+
+    if len(set(ids)) < 2:
+        _fail("report: give the ids of two different runs or more")
+    if out.suffix not in FORMATS:
+        _fail(f"--out={out}: the name of the file ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    _write(out, comparison([find_run(run_id, runs) for run_id in dict.fromkeys(ids)]).to_file(out.suffix))
+    typer.echo(f"written to {out}")
+
+
 def _ways(chosen: dict[str, Run], metric: str, level: float) -> dict[str, Any]:
     """When each run first was at the level, along every axis, and as a multiple of the first run's way there.
 

@@ -26,6 +26,18 @@ SEED = "train.seed"
 GRID = 1000  # points of a mean curve, at most
 CONFIDENCE = 0.95
 
+# What is told of where a run ended, in words.
+METRICS = {
+    "val/top1_error": "validation error",
+    "best/val_top1_error": "best validation error",
+    "test/top1_error": "test error",
+    "test/top5_error": "test error, top 5",
+    "epoch/train_top1_error": "training error",
+    "val/loss": "validation loss",
+    "test/loss": "test loss",
+    "epoch/train_loss": "training loss",
+}
+
 
 class Curve(NamedTuple):
     """x, which never falls, and y, of the same length."""

@@ -170,16 +170,27 @@ class Run:
 
     def as_computed(self) -> RunConfig:
         """The config with what this machine settled where it says `auto`, once the run has begun. Raises RunError."""
-        file = self.path / "env.json"
-        if not file.is_file():
+        env = self.env()
+        if env is None:
             return self.config
         try:
-            env = json.loads(file.read_bytes())
             return self.config.with_settings(
                 {f"train.{name}": env[name] for name in ("device", "precision", "threads")}
             )
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             raise RunError(f"run {self.id}: its env.json cannot be read ({error})") from error
+
+    def env(self) -> dict[str, Any] | None:
+        """What `env.json` says of the machine and the versions; None before the run has begun. Raises RunError."""
+        try:
+            env = json.loads((self.path / "env.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise RunError(f"run {self.id}: its env.json cannot be read ({error})") from error
+        if not isinstance(env, dict):
+            raise RunError(f"run {self.id}: its env.json cannot be read (it is no object)")
+        return env
 
     @property
     def title(self) -> str:

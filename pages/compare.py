@@ -3,7 +3,7 @@
 import streamlit as st
 
 from alexnet_explorer.inspection.attribution import METHODS
-from alexnet_explorer.ui import comparison, page, views
+from alexnet_explorer.ui import comparison, page, reporting, views
 
 here = page.head(
     "compare",
@@ -18,6 +18,7 @@ if len(runs) > 1:
     comparison.show_differences(runs)
     st.subheader("Where they ended")
     comparison.show_metrics(runs)
+    reporting.show(runs, comparison.titles(runs))
 
 row = views.looks(here)
 st.subheader("Predictions")

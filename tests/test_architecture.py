@@ -17,11 +17,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What a part may import stands above it; parts on one line know nothing of each other.
 LAYERS = (
     {"config", "files", "weights_file", "words"},
-    {"model", "data", "script"},
+    {"model", "data", "script", "commands", "document"},
     {"runs", "weights"},
     {"weights_import", "catalogue", "training", "launch"},
     {"inspection", "comparing"},
     {"figures", "studies", "bench"},
+    {"report"},
     {"ui", "cli"},
     {"__main__", "ready"},
 )

@@ -238,6 +238,13 @@ def test_compare_names_a_metric_that_a_run_does_not_have(call, trained):
     assert "--metric=val/error" in err and "val/top1_error" in err
 
 
+@pytest.mark.parametrize(("suffix", "start"), [(".html", b"<!doctype html>"), (".md", b"# small"), (".zip", b"PK")])
+def test_a_report_is_written_by_its_ending(call, trained, tmp_path, suffix, start):
+    out = tmp_path / f"report{suffix}"
+    status, said, _ = call("report", trained.relu.id, trained.tanh.id, "--out", out, "--runs", trained.root)
+    assert (status, said) == (0, f"written to {out}\n") and out.read_bytes().startswith(start)
+
+
 def test_compare_with_a_run_that_has_not_begun(document, trained, small):
     waiting = create_run(small(train__seed=1), trained.root)
     found = document("compare", trained.relu.id, waiting.id, "--runs", trained.root)
@@ -331,6 +338,9 @@ def test_one_method_that_does_not_apply_is_the_same_document(document, trained, 
         (["explain", "{picture}"], "--out"),
         (["compare", "{run}"], "two different runs"),
         (["compare", "{run}", "{run}"], "two different runs"),
+        (["report", "{run}", "{run}", "--out", "report.html"], "two different runs"),
+        (["report", "{run}", "alexnet-32-relu", "--out", "report.pdf"], "ends in .html, .md or .zip"),
+        (["report", "{run}", "alexnet-32-relu", "--out", "nowhere/report.md"], "cannot be written"),
         (["compare", "{run}", "other"], "there is no run 'other'"),
         (["fly"], "fly"),
     ],

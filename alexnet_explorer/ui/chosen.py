@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from alexnet_explorer.catalogue import find_weights
-from alexnet_explorer.config import DECIDED_ELSEWHERE, ConfigError, RunConfig, preset_config
+from alexnet_explorer.commands import differences, preset_base
+from alexnet_explorer.config import DECIDED_ELSEWHERE, ConfigError, RunConfig
 from alexnet_explorer.data.packed import PackedSet, list_sets
 from alexnet_explorer.data.sources import SOURCES
 from alexnet_explorer.runs import RunError, config_on, find_run
@@ -109,11 +110,6 @@ def planned(config: RunConfig, packed: PackedSet | None) -> RunConfig:
     return config.model_copy(update={"model": config.model.model_copy(update={"num_classes": CLASSES})})
 
 
-def preset_base(preset: str, data: str) -> RunConfig:
-    """What the command line makes of a preset and the label of a data set. Raises ConfigError."""
-    return preset_config(preset, Path(data).name or data)
-
-
 def source_of(init: str) -> Source:
     """The network NAME@DIGEST. Raises RunError, WeightsError."""
     return _read_source(init, str(runs_folder()))
@@ -155,10 +151,3 @@ def take_settings_of(run_id: str, found: Iterable[str], changed: str = "") -> st
         return f"The data set {config.data.name!r} is not on this machine: choose another."
     settings()["data"] = config.data.name
     return ""
-
-
-def differences(config: RunConfig, base: RunConfig) -> dict[str, Any]:
-    """The dotted fields in which a config differs from another one, but for those that `--set` cannot set."""
-    before = base.flat()
-    changed = {field: value for field, value in config.flat().items() if value != before[field]}
-    return {field: value for field, value in changed.items() if field not in DECIDED_ELSEWHERE}

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from alexnet_explorer.comparing import METRICS
 from alexnet_explorer.figures import BASELINE_COLOUR, RunCurve, colour_of, curves
 from alexnet_explorer.runs import Run, RunError, differences, find_run
 from alexnet_explorer.ui import frame, networks
@@ -14,17 +15,6 @@ from alexnet_explorer.ui.curves import METRICS as Y_TITLES
 from alexnet_explorer.ui.curves import choose
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
-
-METRICS = {
-    "val/top1_error": "validation error",
-    "best/val_top1_error": "best validation error",
-    "test/top1_error": "test error",
-    "test/top5_error": "test error, top 5",
-    "epoch/train_top1_error": "training error",
-    "val/loss": "validation loss",
-    "test/loss": "test loss",
-    "epoch/train_loss": "training loss",
-}
 
 
 def chosen_runs(page: frame.Page) -> list[Run]:

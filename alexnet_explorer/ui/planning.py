@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from alexnet_explorer.catalogue import find_weights
+from alexnet_explorer.commands import command_line
 from alexnet_explorer.config import ModelConfig, RunConfig
 from alexnet_explorer.files import slug
 from alexnet_explorer.script import PACKED_FOLDER, plain_script
-from alexnet_explorer.ui.chosen import Chosen, differences
+from alexnet_explorer.ui.chosen import Chosen
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 
 SCRIPT_HEIGHT = 480  # pixels
-
-_OPTIONS = ("train.epochs", "train.seed", "train.freeze")  # fields with an option of their own
-
-
-def command_line(config: RunConfig, base: RunConfig) -> str:
-    """The command that starts the same run: what it begins from, data, and the fields in which it differs from `base`.
-
-    `base` is what the command line makes of a preset, or of a network to begin from, and of the data. The number of
-    classes and the digest are left out, as the data decide them.
-    """
-    origin = ["--init", config.train.init] if config.train.init else ["--preset", config.model.preset]
-    words = ["python", "-m", "alexnet_explorer", "train", *origin, "--data", config.data.name]
-    for field, value in differences(config, base).items():
-        if field in _OPTIONS:
-            words += [f"--{field.removeprefix('train.')}", ",".join(value) if isinstance(value, list) else str(value)]
-        else:
-            words += ["--set", f"{field}={_as_text(value)}"]
-    return shlex.join(words)
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(_as_text, value)) or "none"
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def layer_table(model: ModelConfig) -> list[dict[str, Any]]:

@@ -118,6 +118,8 @@ def test_compare_says_what_differs_and_by_how_much(visit):
     assert row == ["model.activation", "relu", "tanh"]
     assert "validation error" in list(metrics["metric"]) and metrics.shape[1] == 3
     assert "points)" in metrics.iloc[0, 2]
+    buttons = [button.proto.label for button in visitor.main.get("download_button")]
+    assert buttons == ["Download the report", "Markdown and CSV"]
     assert [subheader.value for subheader in visitor.subheader] == [
         "What differs in the settings", "Where they ended", "Predictions", "Filters of conv1",
         "Activations", "Saliency",

@@ -1,0 +1,174 @@
+"""Reports: what was compared, what came out, on which machine, and the commands that repeat it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import __version__
+from .commands import repeat_command
+from .comparing import METRICS, Track, value_text
+from .document import Cell, Chart, Code, Column, Document, Section, Table, Text
+from .runs import Run, differences
+from .weights_file import digest_of, read_bytes
+
+_CURVES = {"loss": "loss (cross-entropy, nats)", "top1_error": "top-1 error (%)"}
+
+
+def comparison(runs: Sequence[Run], names: Mapping[str, str] | None = None) -> Document:
+    """Runs side by side, the first one the baseline; `names` by their ids, for those who read it.
+
+    Raises RunError where a file of a run cannot be read, WeightsError where its weights cannot.
+    """
+    named = dict(names or default_names(runs))
+    baseline = named[runs[0].id]
+    opening = Text(
+        f"{len(runs)} runs, each against the first, {baseline}. Made by AlexNet Explorer {__version__} on "
+        f"{time.strftime('%d %B %Y')}."
+    )
+    caution = Text(
+        "One run of each kind is one draw of the dice: with other seeds, small differences can change their sign."
+    )
+    return Document(
+        f"{baseline} and {named[runs[1].id] if len(runs) == 2 else f'{len(runs) - 1} others'}",
+        [
+            Section("What was compared", [opening, *_settings(runs, named)]),
+            Section("Where they ended", [*_ends(runs, named), caution]),
+            Section("Curves", curves(runs, named)),
+            Section("The runs", provenance(runs, named)),
+            Section("How to repeat it", how_to_repeat(runs, named)),
+        ],
+        config_files(runs),
+    )
+
+
+def default_names(runs: Sequence[Run]) -> dict[str, str]:
+    """A name for each run's id: its title, with the end of its id where titles repeat."""
+    titles = [run.title for run in runs]
+    return {
+        run.id: title if titles.count(title) == 1 else f"{title} #{run.id[-4:]}"
+        for run, title in zip(runs, titles, strict=True)
+    }
+
+
+def curves(runs: Sequence[Run], named: Mapping[str, str]) -> list[Chart]:
+    """Loss and error by epoch: validation solid, training dotted; the first run in grey."""
+    from .figures import BASELINE_COLOUR, RunCurve, colour_of
+    from .figures import curves as drawn
+
+    tracks = {run.id: Track() for run in runs}
+    for run in runs:
+        tracks[run.id].add(run.metrics()[0])
+    charts = []
+    for metric, title in _CURVES.items():
+        lines: list[RunCurve] = []
+        points: list[list[Cell]] = []
+        for position, run in enumerate(runs):
+            colour = colour_of(position - 1) if position else BASELINE_COLOUR
+            for part, dash in (("val", "solid"), ("train", "dot")):
+                x, y = tracks[run.id].curve(f"{part}/{metric}", "epoch")
+                shown = 100 * y if metric.endswith("_error") else y
+                lines.append(RunCurve(named[run.id], colour, x.tolist(), shown.tolist(), dash))
+                points += [[named[run.id], part, *point] for point in zip(x.tolist(), shown.tolist(), strict=True)]
+        alt = "Solid: validation. Dotted: training, on changed pictures and with dropout, so often higher."
+        short = title.partition(" (")[0].capitalize()
+        table = Table(short, [Column("run"), Column("part"), Column("epoch"), Column(title)], points)
+        charts.append(Chart(short, drawn(lines, title, "epoch"), alt, table))
+    return charts
+
+
+def provenance(runs: Sequence[Run], named: Mapping[str, str]) -> list[Table]:
+    """What each run is: state, seed, data, weights, time; and the machine and versions that computed it."""
+    columns = [
+        Column("run"), Column("id"), Column("state"), Column("epochs", "g"), Column("seed"), Column("data"),
+        Column("digest of the data"), Column("digest of the weights"), Column("time (s)", ".0f"),
+        Column("images per second", ",.0f"),
+    ]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for run in runs:
+        status, config, weights = run.status(), run.config, run.weights_file()
+        digest = digest_of(read_bytes(weights)) if weights else None
+        rows.append([named[run.id], run.id, status.state, status.epoch, config.train.seed, config.data.name,
+                     config.data.digest or None, digest, status.seconds, status.img_per_s])  # fmt: skip
+    facts = {run.id: _flat(run.env() or {}) for run in runs}
+    keys = list(dict.fromkeys(key for known in facts.values() for key in known))
+    machines = [[named[run.id], *(facts[run.id].get(key) for key in keys)] for run in runs]
+    return [
+        Table("Seeds, data, weights, time", columns, rows),
+        Table("Hardware and versions", [Column("run"), *map(Column, keys)], machines),
+    ]
+
+
+def how_to_repeat(runs: Sequence[Run], named: Mapping[str, str]) -> list[Text | Code]:
+    """The command of each run, and every setting."""
+    advice = (
+        "In a clone of AlexNet Explorer with the versions above, each command trains its run again. The data set has "
+        "to be there under the same name (python -m alexnet_explorer data list), with the digest above. With the "
+        "precision fp32 (--set train.precision=fp32), the device and the threads above, the numbers repeat to the bit "
+        "on the same hardware; elsewhere they differ by rounding, which grows through a training."
+    )
+    commands = [Code(repeat_command(run.config), named[run.id]) for run in runs]
+    settings = [Code(_lines(run.config.flat()), f"Every setting of {named[run.id]}", folded=True) for run in runs]
+    return [Text(advice), *commands, *settings]
+
+
+def config_files(runs: Sequence[Run]) -> dict[str, str]:
+    """The `config.json` of each run, for the zip."""
+    return {f"configs/{run.id}.json": run.config.to_json() + "\n" for run in runs}
+
+
+def _settings(runs: Sequence[Run], named: Mapping[str, str]) -> list[Text | Table]:
+    changed = differences({run.id: run.as_computed() for run in runs})
+    if not changed:
+        return [Text("The settings of these runs are the same.")]
+    rows = [[named[run.id], *(value_text(values[run.id]) for values in changed.values())] for run in runs]
+    return [Table("Settings that differ", [Column("run"), *map(Column, changed)], rows)]
+
+
+def _ends(runs: Sequence[Run], named: Mapping[str, str]) -> list[Table]:
+    """The last metrics of each run, errors in percent, and their signed differences from the first run's."""
+    summaries = [run.status().summary for run in runs]
+    metrics = [metric for metric in METRICS if any(metric in summary for summary in summaries)]
+    errors = [metric.endswith("error") for metric in metrics]
+    scales = [100.0 if error else 1.0 for error in errors]
+    values = [
+        [scale * summary[metric] if metric in summary else None for metric, scale in zip(metrics, scales, strict=True)]
+        for summary in summaries
+    ]
+    signed = [
+        [None if a is None or b is None else a - b for a, b in zip(row, values[0], strict=True)] for row in values[1:]
+    ]
+
+    def table(
+        title: str, unit: str, formats: tuple[str, str], runs: Sequence[Run], rows: Sequence[Sequence[Cell]]
+    ) -> Table:
+        columns = [
+            Column(f"{METRICS[metric]} ({unit})" if error else METRICS[metric], formats[not error])
+            for metric, error in zip(metrics, errors, strict=True)
+        ]
+        return Table(title, [Column("run"), *columns],
+                     [[named[run.id], *row] for run, row in zip(runs, rows, strict=True)])  # fmt: skip
+
+    return [
+        table("Last metrics", "%", ("z.1f", "z.3f"), runs, values),
+        table(f"Difference from {named[runs[0].id]}", "points", ("+z.1f", "+z.3f"), runs[1:], signed),
+    ]
+
+
+def _lines(settings: Mapping[str, Any]) -> str:
+    return "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items())
+
+
+def _flat(env: Mapping[str, Any], prefix: str = "") -> dict[str, Cell]:
+    """{"versions": {"torch": …}} as {"versions.torch": …}; lists as JSON."""
+    flat: dict[str, Cell] = {}
+    for key, value in env.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = (
+                value if isinstance(value, str | int | float) or value is None else json.dumps(value)
+            )
+    return flat
