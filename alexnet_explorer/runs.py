@@ -1,10 +1,10 @@
 """The run directory: the only truth about a run.
 
-    runs/<id>/  config.json  env.json  status.json  metrics.jsonl  checkpoints/
+    runs/<id>/  config.json  env.json  status.json  metrics.jsonl  notes.json  checkpoints/
 
 One writer, who holds the run's lease: the training process, or, while there is none, who starts the run or puts
-it aside. Everyone else reads, and may drop a `stop` file, the mailbox that the training process empties. Torch is
-not needed to read a run.
+it aside. Everyone else reads, and may drop a `stop` file, the mailbox that the training process empties, and write
+`notes.json`, which is a person's. Torch is not needed to read a run.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .config import MODEL_PRESETS, ConfigError, RunConfig, explain
 from .files import slug, write_atomic, write_json
+from .notes import Notes, NotesError, read_notes, write_notes
 from .weights_file import is_whole
 
 if TYPE_CHECKING:
@@ -174,8 +175,23 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What tells this run from others: preset, data, and the toggles that differ from the preset."""
-        return run_title(self.config)
+        """The name that a person gave it, else preset, data, and the toggles that differ from the preset."""
+        return self.notes().name or run_title(self.config)
+
+    def notes(self) -> Notes:
+        """What a person says of it; empty where nobody did."""
+        return read_notes(self.path)
+
+    def write_notes(self, notes: Notes) -> None:
+        """Keep what a person says of it, also while it is at work. Raises RunError."""
+        if self.in_gallery:
+            raise RunError(f"run {self.id} ships with the project and stays as it is")
+        try:
+            write_notes(self.path, notes)
+        except NotesError as error:
+            raise RunError(f"run {self.id}: {error}") from None
+        except OSError as error:
+            raise RunError(f"run {self.id} cannot be written: {error.strerror}") from error
 
     def card(self) -> str:
         """The model card of a network that ships, as Markdown; empty where there is none."""

@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What a part may import stands above it; parts on one line know nothing of each other.
 LAYERS = (
     {"config", "files", "weights_file"},
-    {"model", "data", "script"},
+    {"model", "data", "script", "notes"},
     {"runs", "weights"},
     {"weights_import", "catalogue", "training", "launch"},
     {"inspection"},
