@@ -211,10 +211,11 @@ class Run:
         """Only for the process that holds the lease."""
         write_json(self.path / "status.json", asdict(status))
 
-    def metrics(self, offset: int = 0) -> tuple[list[dict[str, float]], int]:
+    def metrics(self, offset: int = 0, holding: str = "") -> tuple[list[dict[str, float]], int]:
         """The rows of metrics.jsonl from byte `offset` on, and the offset to go on from.
 
-        A torn last line is left for the next call. Raises RunError where a line is damaged, or `offset` is inside one.
+        `holding`: only the rows with this metric, which is quicker by far where they are few. A torn last line is
+        left for the next call. Raises RunError where a line is damaged, or `offset` is inside one.
         """
         try:
             with (self.path / "metrics.jsonl").open("rb") as file:
@@ -224,7 +225,8 @@ class Run:
             return [], offset
         whole = data[: data.rfind(b"\n") + 1]
         try:
-            return [json.loads(line) for line in whole.splitlines() if line.strip()], offset + len(whole)
+            lines = [line for line in whole.splitlines() if line.strip() and holding.encode() in line]
+            return [json.loads(line) for line in lines], offset + len(whole)
         except ValueError:
             raise RunError(f"run {self.id}: its metrics.jsonl is damaged") from None
 

@@ -19,8 +19,9 @@ LAYERS = (
     {"config", "files", "weights_file"},
     {"model", "data", "script", "notes"},
     {"runs", "weights"},
+    {"trash"},
     {"weights_import", "catalogue", "training", "launch"},
-    {"inspection"},
+    {"inspection", "listing", "transfer"},
     {"figures", "studies", "bench"},
     {"ui", "cli"},
     {"__main__", "ready"},
@@ -97,7 +98,8 @@ def test_training_runs_where_there_is_no_streamlit_plotly_or_captum():
 
 
 @pytest.mark.parametrize(
-    "module", ["catalogue", "runs", "config", "weights_file", "cli", "launch.local", "launch.queue", "data.sources"]
+    "module",
+    ["catalogue", "runs", "config", "weights_file", "cli", "launch.local", "launch.queue", "listing", "data.sources"],
 )
 def test_what_a_page_lists_needs_no_pytorch(module):
     slow = {"torch", "torchvision", "sklearn", "skimage", "captum", "plotly", "pandas", "matplotlib"}
