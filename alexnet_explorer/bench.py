@@ -6,6 +6,7 @@ ceiling that an input pipeline can reach. `listing` measures the list of runs wi
 
 from __future__ import annotations
 
+import gc
 import math
 import statistics
 import tempfile
@@ -166,6 +167,8 @@ def listing(runs: int, say: Say = lambda text: None) -> ListingResult:
         root = Path(folder)
         say(f"writing {runs:,} runs")
         _write_runs(root, runs)
+        gc.collect()
+        gc.freeze()  # PyTorch's objects, which a list does not need, are not looked through each time
         rebuild = _seconds(Listing(root).rows)
         found: dict[str, list[float]] = {"indexed": [], "again": [], "files": []}
         for _ in range(REPEATS):

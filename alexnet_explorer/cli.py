@@ -355,7 +355,7 @@ def queue_stop(ids: RunIds, runs: RunsFolder = RUNS) -> None:
 @queue_app.command("cancel")
 def queue_cancel(
     ids: RunIds,
-    delete: Annotated[bool, typer.Option("--delete", help="and delete their directories")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="and move their directories to the trash")] = False,
     runs: RunsFolder = RUNS,
 ) -> None:
     """Take runs that have not begun out of the queue. They stay among the runs, as stopped."""

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from .config import DECIDED_ELSEWHERE, ConfigError, RunConfig, preset_config
+from .files import size_on_disk
 from .notes import Notes
 from .runs import GALLERY, Run, RunError, Status, run_title
 
@@ -82,17 +83,6 @@ def read_row(run: Run) -> Row:
         own_title, config, changed = run_title(settings), settings.model_dump_json(), _changed(settings)
     return Row(run.id, run.in_gallery, own_title, run.status(), run.notes(), fault, changed, _curve(run),
                size_on_disk(run.path), config)  # fmt: skip
-
-
-def size_on_disk(folder: Path) -> int:
-    """Bytes of all files in a folder, at any depth; those that go meanwhile are not counted."""
-    total = 0
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(OSError):
-                is_folder = entry.is_dir(follow_symlinks=False)
-                total += size_on_disk(Path(entry)) if is_folder else entry.stat(follow_symlinks=False).st_size
-    return total
 
 
 def _curve(run: Run) -> tuple[float, ...]:

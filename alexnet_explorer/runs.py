@@ -299,14 +299,18 @@ class Run:
             nobody: dict[str, Any] = {"host": "", "pid": 0, "pid_started": 0.0}
             self.write_status(replace(self.status(), state=state, message=message, seconds_left=None, **nobody))
 
-    def delete(self) -> None:
-        """Remove the directory with all that is in it. Raises RunError as `held` does."""
+    def delete(self) -> Run:
+        """Move the directory to the trash, from where `trash.restore` brings it back. Raises RunError as `held` does.
+
+        Returns the run as it lies there; it has another id where the trash held its own already.
+        """
         with self.held():
             pass  # an open lease would keep the directory in its place under Windows
-        gone = self.path.with_name(f".{self.id}.deleted")
+        trash = trash_folder(self.path.parent)
         try:
-            self.path.rename(gone)  # it is there as a whole, or not at all
-            shutil.rmtree(gone)
+            trash.mkdir(exist_ok=True)
+            # It is there as a whole, or not at all.
+            return Run(self.path.rename(trash / free_id(self.id, trash)))
         except OSError as error:
             raise RunError(f"run {self.id} cannot be deleted: {error.strerror}") from error
 
@@ -385,6 +389,17 @@ def config_on(config: RunConfig, packed: PackedSet) -> RunConfig:
     model = config.model.model_copy(update={"num_classes": len(packed.classes)})
     data = config.data.model_copy(update={"name": packed.name, "digest": packed.digest})
     return config.model_copy(update={"model": model, "data": data})
+
+
+def trash_folder(root: Path) -> Path:
+    """Where deleted runs lie until the trash is emptied: a hidden folder of the runs folder."""
+    return root / ".trash"
+
+
+def free_id(wanted: str, *folders: Path) -> str:
+    """An id that is free in all of these folders: the one that is wanted, else with a number after it."""
+    names = (wanted, *(f"{wanted}-{number}" for number in range(2, 10_000)))
+    return next((name for name in names if not any((folder / name).exists() for folder in folders)), wanted)
 
 
 def list_runs(root: Path, gallery: bool = True) -> list[Run]:

@@ -151,10 +151,12 @@ def test_runs_are_deleted_after_a_question(visit, make_run, root):
     visitor = press(choose(visit("runs"), gone, busy), "Delete")
     assert gone.id in visitor.warning[0].value.replace("\\", "")  # not the one at work
     assert gone.exists()
-    press(visitor, "Delete for good")
+    press(visitor, "Move to the trash")
     assert sorted(run.id for run in list_runs(root, gallery=False)) == sorted([kept.id, busy.id])
-    assert {path.name for path in root.iterdir() if path.name != ".queue"} == {kept.id, busy.id}
+    assert {path.name for path in root.iterdir() if not path.name.startswith(".")} == {kept.id, busy.id}
     assert not visitor.warning and not visitor.exception
+    press(visitor, "Undo")
+    assert gone.exists() and "Undo" not in enabled(visitor) and not visitor.exception
 
 
 def test_clone_takes_the_settings_to_the_page_train(visit):
