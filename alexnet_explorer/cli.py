@@ -26,6 +26,7 @@ from .files import write_atomic
 from .launch.queue import Queue
 from .listing import Listing
 from .runs import Run, RunError, Status, config_on, differences, find_run, new_run
+from .transfer import export_run, import_run
 from .weights_file import WeightsError, read_bytes, read_metadata
 
 if TYPE_CHECKING:
@@ -126,6 +127,26 @@ def runs_command(as_json: AsJson = False, runs: RunsFolder = RUNS) -> None:
             typer.echo(f"{row.id:<48} {row.status.state:<12} {row.title:<44} {_summary_line(row.status)}")
     if as_json:
         _print_json(rows)
+
+
+@app.command("export")
+def export_command(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="the id of a run")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="the zip file to write")],
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Write a run, with its curves and weights, to one zip file, which `import` opens on another machine."""
+    export_run(find_run(run_id, runs), file, _show_progress)
+    typer.echo(str(file))
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="a zip file that `export` wrote")],
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Take a run out of a zip file, once everything in it is checked. The last line is its id here."""
+    typer.echo(import_run(file, runs, _show_progress).id)
 
 
 @app.command()

@@ -46,7 +46,7 @@ STALE_AFTER_SECONDS = 120.0
 # A process that has said its last word still holds the lease while it ends.
 LEASE_SECONDS = 3.0
 
-
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 SUMMARISED = ("train/", "val/", "epoch/", "test/")  # what each layer does stays in the metrics
 
 
@@ -397,9 +397,15 @@ def trash_folder(root: Path) -> Path:
 
 
 def free_id(wanted: str, *folders: Path) -> str:
-    """An id that is free in all of these folders: the one that is wanted, else with a number after it."""
-    names = (wanted, *(f"{wanted}-{number}" for number in range(2, 10_000)))
-    return next((name for name in names if not any((folder / name).exists() for folder in folders)), wanted)
+    """A name that no run and no weights file in these folders has: the wanted one, else with a number after it."""
+    taken = {
+        path.name.removesuffix(".safetensors").casefold()
+        for folder in folders
+        if folder.is_dir()
+        for path in folder.iterdir()
+    }
+    names = (wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3)))
+    return next(name for name in names if name.casefold() not in taken)
 
 
 def list_runs(root: Path, gallery: bool = True) -> list[Run]:
@@ -417,7 +423,7 @@ def _run_directories(root: Path) -> list[Path]:
 
 def find_run(run_id: str, root: Path) -> Run:
     """The run of this id, of the folder or the gallery. Raises RunError; an id is a name, never a path."""
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", run_id):
+    if RUN_ID.fullmatch(run_id):
         for parent in (root, GALLERY):
             if (parent / run_id / "config.json").is_file():
                 return Run(parent / run_id)
