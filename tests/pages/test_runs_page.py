@@ -209,13 +209,13 @@ def test_the_link_follows_and_the_choice_outlives_a_walk(visit, make_run):
     run = make_run(model__activation="tanh")
     visitor = visit("runs")
     assert not {"filter", "sort", "columns"} & visitor.link.keys()
-    visitor.text_input(key="runs_filter").set_value("tanh").run()
+    visitor.text_input(key="runs_filter").set_value("activation=tanh").run()
     visitor.selectbox(key="runs_sort").set_value("best").run()
-    assert (visitor.link["filter"], visitor.link["sort"]) == ("tanh", "best")
+    assert (visitor.link["filter"], visitor.link["sort"]) == ("activation=tanh", "best")
     visitor.query_params.clear()  # as the browser does on the way to another page
     assert "filter" not in visitor.go("home").link
     visitor.go("runs")
-    assert ids(visitor) == [GALLERY[1], run.id] and visitor.link["filter"] == "tanh" and visitor.link["sort"] == "best"
+    assert ids(visitor) == [GALLERY[1], run.id] and visitor.link["filter"] == "activation=tanh"
 
 
 def test_a_condition_is_added_by_choice(visit, make_run):
