@@ -71,7 +71,7 @@ def study(results: Results) -> Document:
     advice = (
         "In a clone of AlexNet Explorer with the versions above, this trains what is missing, and says the verdict."
     )
-    repeat = [Text(advice), Code(command), Code(write(asked), f"{asked.id}.yaml")]
+    repeat: list[Part] = [Text(advice), Code(command), Code(write(asked), f"{asked.id}.yaml")]
     sections.append(Section("How to repeat it", repeat))
     return Document(asked.title or asked.id, sections, config_files(runs) | {f"{asked.id}.yaml": write(asked)})
 
