@@ -162,7 +162,7 @@ def intervals(
                                hovertemplate="%{x:.3g}<extra></extra>")  # fmt: skip
     figure.add_vline(x=none, line={"color": BASELINE_COLOUR, "width": 1})
     if claimed is not None:
-        figure.add_vline(x=claimed, line={"color": colour_of(1), "width": 2, "dash": "dash"}, annotation_text="claimed")
+        figure.add_vline(x=claimed, line={"color": colour_of(1), "width": 2, "dash": "dash"})
     figure.update_xaxes(
         type="log" if ratio else "linear", range=[math.log10(low), math.log10(high)] if ratio else [low, high]
     )
