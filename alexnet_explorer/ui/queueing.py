@@ -164,7 +164,8 @@ def undo() -> None:
     """The way back from the last deletion, until something else is asked."""
     if names := st.session_state.get(_DELETED):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"Moved to the trash: {plain(names[0]) if len(names) == 1 else f'{len(names)} runs'}.")
+            what = plain(names[0]) if len(names) == 1 else f"{len(names)} runs"
+            st.caption(f"Moved to the trash: {what}.", width="content")
             st.button("Undo", icon=":material/undo:", key="queue_undo", on_click=_undo)
 
 
