@@ -177,8 +177,8 @@ def listing(runs: int, say: Say = lambda text: None) -> ListingResult:
             indexed.append(_seconds(fresh.rows))
             again.append(_seconds(fresh.rows))
             say(f"indexed {indexed[-1]:.3f}  again {again[-1]:.3f}  files {files:.3f} s")
-        medians = (round(statistics.median(seconds), 4) for seconds in (indexed, again))
-        return ListingResult(runs, *medians, files_seconds=round(files, 4), rebuild_seconds=round(rebuild, 4))
+        figures = (statistics.median(indexed), statistics.median(again), files, rebuild)
+        return ListingResult(runs, *(round(seconds, 4) for seconds in figures))
 
 
 def _seconds(act: Callable[[], object]) -> float:
