@@ -166,7 +166,9 @@ def undo() -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             what = plain(names[0]) if len(names) == 1 else f"{len(names)} runs"
             st.caption(f"Moved to the trash: {what}.", width="content")
-            st.button("Undo", icon=":material/undo:", key="queue_undo", on_click=_undo)
+            if st.button("Undo", icon=":material/undo:", key="queue_undo"):
+                _undo()
+                st.rerun()  # of the whole page, where the trash is listed, too
 
 
 def question() -> None:

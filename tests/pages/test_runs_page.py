@@ -157,8 +157,10 @@ def test_runs_are_deleted_after_a_question(visit, make_run, root):
     assert sorted(run.id for run in list_runs(root, gallery=False)) == sorted([kept.id, busy.id])
     assert {path.name for path in root.iterdir() if not path.name.startswith(".")} == {kept.id, busy.id}
     assert not visitor.warning and not visitor.exception
+    assert [box.label for box in visitor.expander if "Trash" in box.label] == ["Trash: 1 run"]
     press(visitor, "Undo")
     assert gone.exists() and "Undo" not in enabled(visitor) and not visitor.exception
+    assert not [box.label for box in visitor.expander if "Trash" in box.label]
 
 
 def test_clone_takes_the_settings_to_the_page_train(visit):
