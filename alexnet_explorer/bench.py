@@ -149,7 +149,7 @@ def _fixed_batch(config: RunConfig, packed: PackedSet, engine: Engine) -> Step:
 
 @dataclass(frozen=True)
 class ListingResult:
-    """Seconds for the list of so many runs; medians over the repeats, but for the index, which is built once."""
+    """Seconds for the list of so many runs: of the first two the medians over the repeats."""
 
     runs: int
     indexed_seconds: float  # in a process that asks for the first time
@@ -170,15 +170,15 @@ def listing(runs: int, say: Say = lambda text: None) -> ListingResult:
         gc.collect()
         gc.freeze()  # PyTorch's objects, which a list does not need, are not looked through each time
         rebuild = _seconds(Listing(root).rows)
-        found: dict[str, list[float]] = {"indexed": [], "again": [], "files": []}
+        files = _seconds(lambda: [read_row(run) for run in list_runs(root)])
+        indexed, again = [], []
         for _ in range(REPEATS):
             fresh = Listing(root)
-            found["indexed"].append(_seconds(fresh.rows))
-            found["again"].append(_seconds(fresh.rows))
-            found["files"].append(_seconds(lambda: [read_row(run) for run in list_runs(root)]))
-            say("  ".join(f"{name} {seconds[-1]:.3f}" for name, seconds in found.items()) + " s")
-        medians = {f"{name}_seconds": round(statistics.median(values), 4) for name, values in found.items()}
-        return ListingResult(runs=runs, rebuild_seconds=round(rebuild, 4), **medians)
+            indexed.append(_seconds(fresh.rows))
+            again.append(_seconds(fresh.rows))
+            say(f"indexed {indexed[-1]:.3f}  again {again[-1]:.3f}  files {files:.3f} s")
+        figures = (statistics.median(indexed), statistics.median(again), files, rebuild)
+        return ListingResult(runs, *(round(seconds, 4) for seconds in figures))
 
 
 def _seconds(act: Callable[[], object]) -> float:

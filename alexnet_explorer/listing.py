@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,23 +49,29 @@ class Row:
     changed: tuple[str, ...]  # the dotted fields that are not as in its preset
     curve: tuple[float, ...]  # the validation error, over time, in a few points
     bytes: int  # on the disk
-    config_json: str  # with all fields, empty where it cannot be read; text, as few of ten thousand are looked into
+    parts: dict[str, str]  # of the config, each as JSON with all its fields; empty where it cannot be read
 
     @property
     def title(self) -> str:
         """The name that a person gave it, or its own title."""
         return self.notes.name or self.own_title
 
-    @cached_property
-    def config(self) -> dict[str, dict[str, Any]]:
-        """The fields of the config by part; empty where it cannot be read."""
-        parts: dict[str, dict[str, Any]] = json.loads(self.config_json or "{}")
-        return parts
+    @property
+    def config(self) -> dict[str, Mapping[str, Any]]:
+        """The fields of the config by part, as its config.json has them; empty where it cannot be read."""
+        return {part: _parsed(text) for part, text in self.parts.items()}
 
-    @cached_property
-    def fields(self) -> dict[str, Any]:
-        """The config by dotted names, as `RunConfig.flat` has it."""
-        return {f"{part}.{name}": value for part, fields in self.config.items() for name, value in fields.items()}
+    def value(self, field: str) -> Any:
+        """A field of the config by its dotted name; None where the config cannot be read."""
+        part, _, name = field.partition(".")
+        return _parsed(self.parts[part]).get(name) if part in self.parts else None
+
+
+@lru_cache(maxsize=30_000)
+def _parsed(part: str) -> Mapping[str, Any]:
+    """The runs of a study share most parts of their configs: each is parsed, and kept, once."""
+    fields: dict[str, Any] = json.loads(part)
+    return fields
 
 
 _ROW = TypeAdapter(Row)
@@ -73,16 +79,18 @@ _ROW = TypeAdapter(Row)
 
 def read_row(run: Run) -> Row:
     """The row of a run, read from its files; the status is as they say."""
-    fault, own_title, config = "", "(damaged)", ""
+    fault, own_title = "", "(damaged)"
     changed: tuple[str, ...] = ()
+    parts: dict[str, str] = {}
     try:
         settings = run.config
     except RunError as error:
         fault = str(error)
     else:
-        own_title, config, changed = run_title(settings), settings.model_dump_json(), _changed(settings)
+        own_title, changed = run_title(settings), _changed(settings)
+        parts = {name: part.model_dump_json() for name, part in settings}
     return Row(run.id, run.in_gallery, own_title, run.status(), run.notes(), fault, changed, _curve(run),
-               size_on_disk(run.path), config)  # fmt: skip
+               size_on_disk(run.path), parts)  # fmt: skip
 
 
 def _curve(run: Run) -> tuple[float, ...]:
@@ -135,7 +143,7 @@ class Listing:
     def _refreshed(self, seconds: float) -> list[Row]:
         if self._known is None:
             self._known = self._load()
-        known, until = self._known, time.monotonic() + seconds
+        known = self._known
         stamps = {
             (in_gallery, name): stamp
             for in_gallery, root in ((False, self.root), (True, GALLERY))
@@ -146,7 +154,7 @@ class Listing:
             del known[key]
         stale = [key for key, stamp in stamps.items() if key not in known or known[key][0] != stamp]
         fresh: list[_Key] = []
-        self.unread = 0
+        self.unread, until = 0, time.monotonic() + seconds
         for count, (in_gallery, name) in enumerate(stale):
             if time.monotonic() > until:
                 self.unread = len(stale) - count

@@ -13,9 +13,8 @@ page.foot(
     "second, computed once at the end, that can be believed. Repeat a run with another seed before you trust a small "
     "difference.",
     """from pathlib import Path
-from alexnet_explorer.runs import list_runs
+from alexnet_explorer.listing import Listing
 
-for run in list_runs(Path("runs")):
-    status = run.status()
-    print(run.id, status.state, status.summary.get("val/top1_error"))""",
+for row in Listing(Path("runs")).rows():
+    print(row.id, row.status.state, row.status.summary.get("val/top1_error"))""",
 )

@@ -49,7 +49,7 @@ def test_a_row_says_what_the_files_say(tmp_path):
     (run.path / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 101, "train/loss": 1}', '{"val/top1_er']))
     row = own(Listing(tmp_path).rows())[0]
     assert (row.id, row.title, row.notes.tags, row.fault) == (run.id, "Mine", ("a",), "")
-    assert row.fields == config.flat() and row.status == run.status()
+    assert row.config == json.loads(config.to_json()) and row.value("train.seed") == 7 and row.status == run.status()
     assert row.changed == ("model.activation", "train.seed")
     assert len(row.curve) <= CURVE_POINTS and row.curve[-1] == 0.01 and sorted(row.curve, reverse=True) == [*row.curve]
     assert row.bytes == sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())

@@ -164,8 +164,11 @@ def undo() -> None:
     """The way back from the last deletion, until something else is asked."""
     if names := st.session_state.get(_DELETED):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"Moved to the trash: {plain(names[0]) if len(names) == 1 else f'{len(names)} runs'}.")
-            st.button("Undo", icon=":material/undo:", key="queue_undo", on_click=_undo)
+            what = plain(names[0]) if len(names) == 1 else f"{len(names)} runs"
+            st.caption(f"Moved to the trash: {what}.", width="content")
+            if st.button("Undo", icon=":material/undo:", key="queue_undo"):
+                _undo()
+                st.rerun()  # of the whole page, where the trash is listed, too
 
 
 def question() -> None:

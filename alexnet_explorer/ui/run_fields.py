@@ -88,7 +88,7 @@ def title(field: str) -> str:
 
 def value(row: Row, field: str) -> Any:
     """The value of a field; None where the run has none."""
-    return OWN[field][1](row) if field in OWN else row.fields.get(field)
+    return OWN[field][1](row) if field in OWN else row.value(field)
 
 
 def shown(found: Any) -> str:

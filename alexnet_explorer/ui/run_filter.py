@@ -15,6 +15,7 @@ from alexnet_explorer.ui.run_fields import METRICS, OPERATORS, OWN, config_field
 
 TOGGLES = ("model.activation", "model.pooling", "model.lrn", "model.dropout", "data.augmentation")
 MOST_VALUES = 100  # of a field, to choose among
+MOST_LOOKED_AT = 1000  # runs, to find them; others can be written
 
 _REMEMBERED = "runs_view"  # for the way back from another page
 _FILTER, _SORT, _DOWN, _GROUP, _METRIC, _ARCHIVED, _COLUMNS = (
@@ -79,8 +80,9 @@ def narrow(field: str, text: str) -> None:
 
 
 def _add(field: str, operator: str, text: str) -> None:
-    words = f"{st.session_state[_FILTER]} {run_fields.write(field, operator, text)}"
-    st.session_state[_FILTER] = words.strip()
+    words, word = st.session_state[_FILTER], run_fields.write(field, operator, text)
+    if f" {word} " not in f" {words} ":  # a second click comes before the table is gone
+        st.session_state[_FILTER] = f"{words} {word}".strip()
 
 
 def _condition(rows: Sequence[Row], fields: Sequence[str]) -> None:
@@ -89,7 +91,7 @@ def _condition(rows: Sequence[Row], fields: Sequence[str]) -> None:
                          key="runs_condition_field")  # fmt: skip
     operator = st.segmented_control("Operator", OPERATORS, default="=", required=True, key="runs_condition_operator",
                                     label_visibility="collapsed")  # fmt: skip
-    values = run_fields.values_of(rows, field, MOST_VALUES)
+    values = run_fields.values_of(rows[:MOST_LOOKED_AT], field, MOST_VALUES)
     text = st.selectbox("Value", values, key=f"runs_condition_{field}", accept_new_options=True,
                         placeholder="Choose or write one")  # fmt: skip
     st.button("Add to the filter", icon=":material/add:", key="runs_condition_add", disabled=not text,

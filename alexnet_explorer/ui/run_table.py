@@ -45,7 +45,7 @@ def cells(row: Row, settings: Sequence[str] = (), place: int | None = None) -> d
         "best": metrics["best"],
         "validation": metrics["validation"],
         "test": metrics["test"],
-        **{field: run_fields.shown(row.fields.get(field)) for field in settings},
+        **{field: run_fields.shown(row.value(field)) for field in settings},
         "tags": list(row.notes.tags),
         "epochs": live.epochs_text(row.status),
         "minutes": metrics["minutes"],
@@ -61,7 +61,7 @@ def cells(row: Row, settings: Sequence[str] = (), place: int | None = None) -> d
 COLUMNS = {
     "run": st.column_config.TextColumn("Run", width=280, pinned=True),
     "curve": st.column_config.LineChartColumn(
-        "0–100 %", y_min=0, y_max=100, width="small", help="The validation error over the epochs"
+        "Error, 0–100 %", y_min=0, y_max=100, width=120, help="The validation error over the epochs"
     ),
     "status": st.column_config.TextColumn("State"),
     "best": st.column_config.NumberColumn("Best validation error", format="%.1f%%"),
@@ -81,9 +81,9 @@ COLUMNS = {
 GROUP_COLUMNS = {
     "value": st.column_config.TextColumn("Group"),
     "runs": st.column_config.NumberColumn("Runs"),
-    "mean": st.column_config.NumberColumn("Mean", format="%.3g"),
-    "best": st.column_config.NumberColumn("Best", format="%.3g"),
-    "deviation": st.column_config.NumberColumn("Standard deviation", format="%.2g"),
+    "mean": st.column_config.NumberColumn("Mean", format="%.2f"),
+    "best": st.column_config.NumberColumn("Best", format="%.2f"),
+    "deviation": st.column_config.NumberColumn("Standard deviation", format="%.2f"),
 }
 
 
@@ -159,7 +159,7 @@ def _groups(rows: Sequence[Row], view: run_filter.View) -> None:
     st.dataframe(
         [asdict(group) for group in groups[:MOST_ROWS]], key=_GROUPS, hide_index=True, selection_mode="single-row",
         on_select=partial(_take_group, view.group, [group.value for group in groups]), column_config=GROUP_COLUMNS,
-        alt=f"The groups by {run_fields.title(view.group)}",
+        placeholder="", alt=f"The groups by {run_fields.title(view.group)}",
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def show_export() -> None:
         else:
             found: Zipped = done.result  # type: ignore[assignment]
             st.download_button(
-                f"Save {found.file.name} ({found.bytes / 1e6:.1f} MB)", found.open, found.file.name, "application/zip",
+                f"Save the zip file ({found.bytes / 1e6:.1f} MB)", found.open, found.file.name, "application/zip",
                 key="runs_save", icon=":material/download:", on_click="ignore", type="primary",
             )  # fmt: skip
         st.button("Close", icon=":material/close:", key="runs_export_close", on_click=working.forget, args=("export",))

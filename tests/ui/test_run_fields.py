@@ -87,7 +87,7 @@ def test_runs_without_a_value_come_last_in_either_order(rows):
     assert ordered(rows, "best", False) == rows
     assert ordered(rows, "best", True) == [rows[2], rows[1], rows[0], rows[3]]
     assert ordered(rows[::-1], "", False) == rows[::-1]
-    assert [row.fields["model.activation"] for row in ordered(rows, "model.activation", True)] == ["tanh"] * 2 + [
+    assert [row.value("model.activation") for row in ordered(rows, "model.activation", True)] == ["tanh"] * 2 + [
         "relu"
     ] * 2
 

@@ -1,0 +1,52 @@
+"""Work in the background: what came of it, why nothing did, and an end to it."""
+
+import threading
+
+from alexnet_explorer.runs import RunError
+from alexnet_explorer.ui.working import Work
+
+
+def done(work):
+    work.start()
+    work.join(10)
+    assert not work.is_alive()
+    return work
+
+
+def test_the_result_is_there_at_the_end():
+    heard = []
+
+    def act(progress):
+        progress(0.5, "half of it")
+        heard.append((work.share, work.text))
+        return 7
+
+    work = Work(act)
+    assert done(work).result == 7 and heard == [(0.5, "half of it")]
+
+
+def test_what_stood_against_it_is_told():
+    def act(progress):
+        raise RunError("no room on the disk")
+
+    work = done(Work(act))
+    assert work.result is None and work.message == "no room on the disk"
+
+
+def test_it_ends_at_its_next_step_when_it_is_stopped():
+    begun, go_on, steps = threading.Event(), threading.Event(), []
+
+    def act(progress):
+        for step in range(100):
+            progress(step / 100, "on its way")
+            steps.append(step)
+            begun.set()
+            go_on.wait(10)
+
+    work = Work(act)
+    work.start()
+    begun.wait(10)
+    work.stop()
+    go_on.set()
+    work.join(10)
+    assert steps == [0] and work.result is None and work.message == "Stopped."
