@@ -1,11 +1,12 @@
 """Speed, always against something, in one run on one machine.
 
 `training` measures our loop, the loop that a textbook would write, and the network alone on one fixed batch: the
-ceiling that an input pipeline can reach.
+ceiling that an input pipeline can reach. `listing` measures the list of runs with its index, and without.
 """
 
 from __future__ import annotations
 
+import gc
 import math
 import statistics
 import tempfile
@@ -25,8 +26,9 @@ from torch import Tensor, nn
 from .config import ModelConfig, RunConfig, preset_config
 from .data.batches import TrainingData
 from .data.packed import PackedSet
+from .listing import Listing, read_row
 from .model import AlexNet, LocalResponseNorm
-from .runs import Run, Status, new_run
+from .runs import GALLERY, Run, Status, list_runs, new_run
 from .training.engine import Engine, choose_engine
 from .training.loop import train
 from .training.optimiser import optimiser_for
@@ -140,6 +142,60 @@ def _fixed_batch(config: RunConfig, packed: PackedSet, engine: Engine) -> Step:
         return len(batch.y)
 
     return step
+
+
+# The list of runs
+
+
+@dataclass(frozen=True)
+class ListingResult:
+    """Seconds for the list of so many runs; medians over the repeats, but for the index, which is built once."""
+
+    runs: int
+    indexed_seconds: float  # in a process that asks for the first time
+    again_seconds: float  # when it asks again
+    files_seconds: float  # the same rows without an index, from every run's files
+    rebuild_seconds: float  # the first time, or after the index was deleted
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def listing(runs: int, say: Say = lambda text: None) -> ListingResult:
+    """List copies of a run of the gallery with other seeds and toggles, without their weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        say(f"writing {runs:,} runs")
+        _write_runs(root, runs)
+        gc.collect()
+        gc.freeze()  # PyTorch's objects, which a list does not need, are not looked through each time
+        rebuild = _seconds(Listing(root).rows)
+        found: dict[str, list[float]] = {"indexed": [], "again": [], "files": []}
+        for _ in range(REPEATS):
+            fresh = Listing(root)
+            found["indexed"].append(_seconds(fresh.rows))
+            found["again"].append(_seconds(fresh.rows))
+            found["files"].append(_seconds(lambda: [read_row(run) for run in list_runs(root)]))
+            say("  ".join(f"{name} {seconds[-1]:.3f}" for name, seconds in found.items()) + " s")
+        medians = {f"{name}_seconds": round(statistics.median(values), 4) for name, values in found.items()}
+        return ListingResult(runs=runs, rebuild_seconds=round(rebuild, 4), **medians)
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
+def _write_runs(root: Path, count: int) -> None:
+    model = Run(GALLERY / "alexnet-32-relu")
+    for number in range(count):
+        folder = root / f"20260101-{number:06d}-alexnet-32-digits-{number:04x}"
+        folder.mkdir()
+        for name in ("env.json", "status.json", "metrics.jsonl"):
+            (folder / name).write_bytes((model.path / name).read_bytes())
+        settings = {"train.seed": number % 5, "model.activation": ("relu", "tanh")[number % 2]}
+        (folder / "config.json").write_text(model.config.with_settings(settings).to_json())
 
 
 # The textbook

@@ -24,7 +24,9 @@ from .data.images import ImageError, read_image
 from .data.packed import DataError, PackedSet, find_set, list_sets
 from .files import write_atomic
 from .launch.queue import Queue
-from .runs import Run, RunError, Status, config_on, differences, find_run, list_runs, new_run
+from .listing import Listing
+from .runs import Run, RunError, Status, config_on, differences, find_run, new_run
+from .transfer import export_run, import_run
 from .weights_file import WeightsError, read_bytes, read_metadata
 from .words import duration
 
@@ -122,18 +124,35 @@ def train(
 def runs_command(as_json: AsJson = False, runs: RunsFolder = RUNS) -> None:
     """List the runs of the folder and of the gallery."""
     rows = []
-    for run in list_runs(runs):
-        status = run.status()
-        try:
-            config = json.loads(run.config.to_json())
-        except RunError as error:
-            typer.echo(str(error), err=True)
+    for row in Listing(runs).rows():
+        if row.fault:
+            typer.echo(row.fault, err=True)
             continue
-        rows.append({"id": run.id, "status": status.state, "config": config, "summary": status.summary})
+        rows.append({"id": row.id, "status": row.status.state, "config": row.config, "summary": row.status.summary})
         if not as_json:
-            typer.echo(f"{run.id:<48} {status.state:<12} {run.title:<44} {_summary_line(status)}")
+            typer.echo(f"{row.id:<48} {row.status.state:<12} {row.title:<44} {_summary_line(row.status)}")
     if as_json:
         _print_json(rows)
+
+
+@app.command("export")
+def export_command(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="the id of a run")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="the zip file to write")],
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Write a run, with its curves and weights, to one zip file, which `import` opens on another machine."""
+    export_run(find_run(run_id, runs), file, _show_progress)
+    typer.echo(str(file))
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="a zip file that `export` wrote")],
+    runs: RunsFolder = RUNS,
+) -> None:
+    """Take a run out of a zip file, once everything in it is checked. The last line is its id here."""
+    typer.echo(import_run(file, runs, _show_progress).id)
 
 
 @app.command()
@@ -427,7 +446,7 @@ def queue_stop(ids: RunIds, runs: RunsFolder = RUNS) -> None:
 @queue_app.command("cancel")
 def queue_cancel(
     ids: RunIds,
-    delete: Annotated[bool, typer.Option("--delete", help="and delete their directories")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="and move their directories to the trash")] = False,
     runs: RunsFolder = RUNS,
 ) -> None:
     """Take runs that have not begun out of the queue. They stay among the runs, as stopped."""
@@ -489,6 +508,7 @@ def study_run(
     from .data.sources import prepare
     from .studies.execute import Execution
     from .studies.ledger import find_study
+    from .studies.process import sole
     from .training.code import code_digest
 
     study = find_study(name, runs)
@@ -501,7 +521,8 @@ def study_run(
         return
     stop = _asked_to_end()
     execution = Execution(study, packed, _made(runs), "" if any_code else code_digest(), _StudyReport(), stop)
-    found = execution.run()
+    with sole(study.id, runs):
+        found = execution.run()
     if execution.spent(found):
         typer.echo(f"the budget of {study.budget_hours:g} h is spent; raise budget_hours to go on", err=True)
     _print_claims([study], runs, as_json)
@@ -764,6 +785,28 @@ def bench_training(
             f"{result.preset}: {result.img_per_s:.0f} img/s, {result.img_per_s / result.textbook_img_per_s:.1f} times "
             f"the textbook loop, {result.img_per_s / result.fixed_batch_img_per_s:.0%} of the network alone"
         )
+
+
+@bench_app.command("listing")
+def bench_listing(
+    counts: Annotated[list[int] | None, typer.Argument(metavar="[N…]", help="how many runs; else 1000 10000")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The list of so many runs: from the index, and against reading every run's files. Takes a minute."""
+    from . import bench
+
+    results = []
+    for count in counts or (1000, 10_000):
+        result = bench.listing(count, lambda text: typer.echo(text, err=True))
+        results.append(result.to_json())
+        if not as_json:
+            typer.echo(
+                f"{result.runs:,} runs: {result.indexed_seconds:.3f} s from the index, {result.again_seconds:.3f} s in "
+                f"the same process again, {result.files_seconds:.2f} s from every run's files, "
+                f"{result.rebuild_seconds:.2f} s to build the index"
+            )
+    if as_json:
+        _print_json({"results": results})
 
 
 @app.command()

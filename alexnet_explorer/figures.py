@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _GRID = "rgba(128, 128, 128, 0.25)"
 _FAINT = 0.3
 _DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one what comes after
 _MOST_LABELS = 40  # classes whose names find room beside a confusion matrix
+_ROOM_OF_RATIOS = 1.2
 _FEW = 30  # points of a line that are marked: one point alone makes no line
 
 
@@ -123,6 +125,52 @@ def prediction_bars(predictions: Sequence[Prediction], colour: str = RUN_COLOURS
     )
     # Half of '100%' stands to the right of the axis; without room for it Plotly leaves it out.
     figure.update_layout(height=80 + 36 * len(predictions), showlegend=False, margin_r=24)
+    return figure
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One line of a chart of intervals; an end that is infinite is open, and there may be no value."""
+
+    name: str
+    value: float | None
+    low: float
+    high: float
+
+
+def intervals(
+    lines: Sequence[Interval], x_title: str, none: float, claimed: float | None = None, ratio: bool = False
+) -> go.Figure:
+    """Estimates with their intervals, the first line on top; upright: no difference, and what was claimed.
+
+    With `ratio` the axis is logarithmic, so that twice and half are as far from 1. An open end reaches the edge.
+    """
+    ends = [end for one in lines for end in (one.low, one.high, one.value) if end is not None and math.isfinite(end)]
+    ends = [end for end in (*ends, none, *([] if claimed is None else [claimed])) if end > 0 or not ratio]
+    if ratio:
+        low, high = min(ends) / _ROOM_OF_RATIOS, max(ends) * _ROOM_OF_RATIOS
+    else:
+        room = 0.1 * ((max(ends) - min(ends)) or 1.0)
+        low, high = min(ends) - room, max(ends) + room
+    figure = _figure(x_title, "")
+    for place, one in enumerate(lines):
+        colour = colour_of(0)
+        span = [max(one.low, low), min(one.high, high)]
+        figure.add_scatter(x=span, y=[place, place], mode="lines", line={"color": colour, "width": 3}, hoverinfo="skip")
+        if one.value is not None:
+            figure.add_scatter(x=[one.value], y=[place], mode="markers", marker={"color": colour, "size": 10},
+                               hovertemplate="%{x:.3g}<extra></extra>")  # fmt: skip
+    figure.add_vline(x=none, line={"color": BASELINE_COLOUR, "width": 1})
+    if claimed is not None:
+        figure.add_vline(x=claimed, line={"color": colour_of(1), "width": 2, "dash": "dash"}, annotation_text="claimed")
+    figure.update_xaxes(
+        type="log" if ratio else "linear", range=[math.log10(low), math.log10(high)] if ratio else [low, high]
+    )
+    names = [_text(one.name) for one in lines]
+    figure.update_yaxes(
+        tickvals=list(range(len(lines))), ticktext=names, range=[len(lines) - 0.5, -0.5], showgrid=False
+    )
+    figure.update_layout(height=90 + 40 * len(lines), showlegend=False)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside, flushed to the disk, renamed over."""
+"""Files that are whole or absent: written beside, flushed to the disk, renamed over; their names and sizes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,14 @@ def write_json(path: Path, value: Any) -> None:
 def slug(text: str) -> str:
     """`text` as a file name that is safe everywhere: lower-case letters, digits and single dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "unnamed"
+
+
+def size_on_disk(folder: Path) -> int:
+    """Bytes of all files in a folder, at any depth; those that go meanwhile are not counted."""
+    total = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                total += size_on_disk(Path(entry)) if is_folder else entry.stat(follow_symlinks=False).st_size
+    return total

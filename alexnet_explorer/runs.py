@@ -1,10 +1,10 @@
 """The run directory: the only truth about a run.
 
-    runs/<id>/  config.json  env.json  status.json  metrics.jsonl  checkpoints/
+    runs/<id>/  config.json  env.json  status.json  metrics.jsonl  notes.json  checkpoints/
 
 One writer, who holds the run's lease: the training process, or, while there is none, who starts the run or puts
-it aside. Everyone else reads, and may drop a `stop` file, the mailbox that the training process empties. Torch is
-not needed to read a run.
+it aside. Everyone else reads, and may drop a `stop` file, the mailbox that the training process empties, and write
+`notes.json`, which is a person's. Torch is not needed to read a run.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .config import MODEL_PRESETS, ConfigError, RunConfig, explain
 from .files import slug, write_atomic, write_json
+from .notes import Notes, NotesError, read_notes, write_notes
 from .weights_file import is_whole
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ STALE_AFTER_SECONDS = 120.0
 # A process that has said its last word still holds the lease while it ends.
 LEASE_SECONDS = 3.0
 
-
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 SUMMARISED = ("train/", "clean/", "val/", "epoch/", "test/")  # what each layer does stays in the metrics
 
 
@@ -194,8 +195,23 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What tells this run from others: preset, data, and the toggles that differ from the preset."""
-        return run_title(self.config)
+        """The name that a person gave it, else preset, data, and the toggles that differ from the preset."""
+        return self.notes().name or run_title(self.config)
+
+    def notes(self) -> Notes:
+        """What a person says of it; empty where nobody did."""
+        return read_notes(self.path)
+
+    def write_notes(self, notes: Notes) -> None:
+        """Keep what a person says of it, also while it is at work. Raises RunError."""
+        if self.in_gallery:
+            raise RunError(f"run {self.id} ships with the project and stays as it is")
+        try:
+            write_notes(self.path, notes)
+        except NotesError as error:
+            raise RunError(f"run {self.id}: {error}") from None
+        except OSError as error:
+            raise RunError(f"run {self.id} cannot be written: {error.strerror}") from error
 
     def card(self) -> str:
         """The model card of a network that ships, as Markdown; empty where there is none."""
@@ -215,10 +231,11 @@ class Run:
         """Only for the process that holds the lease."""
         write_json(self.path / "status.json", asdict(status))
 
-    def metrics(self, offset: int = 0) -> tuple[list[dict[str, float]], int]:
+    def metrics(self, offset: int = 0, holding: str = "") -> tuple[list[dict[str, float]], int]:
         """The rows of metrics.jsonl from byte `offset` on, and the offset to go on from.
 
-        A torn last line is left for the next call. Raises RunError where a line is damaged, or `offset` is inside one.
+        `holding`: only the rows with this metric, which is quicker by far where they are few. A torn last line is
+        left for the next call. Raises RunError where a line is damaged, or `offset` is inside one.
         """
         try:
             with (self.path / "metrics.jsonl").open("rb") as file:
@@ -228,7 +245,8 @@ class Run:
             return [], offset
         whole = data[: data.rfind(b"\n") + 1]
         try:
-            return [json.loads(line) for line in whole.splitlines() if line.strip()], offset + len(whole)
+            lines = [line for line in whole.splitlines() if line.strip() and holding.encode() in line]
+            return [json.loads(line) for line in lines], offset + len(whole)
         except ValueError:
             raise RunError(f"run {self.id}: its metrics.jsonl is damaged") from None
 
@@ -304,14 +322,18 @@ class Run:
             nobody: dict[str, Any] = {"host": "", "pid": 0, "pid_started": 0.0}
             self.write_status(replace(self.status(), state=state, message=message, seconds_left=None, **nobody))
 
-    def delete(self) -> None:
-        """Remove the directory with all that is in it. Raises RunError as `held` does."""
+    def delete(self) -> Run:
+        """Move the directory to the trash, from where `trash.restore` brings it back. Raises RunError as `held` does.
+
+        Returns the run as it lies there; it has another id where the trash held its own already.
+        """
         with self.held():
             pass  # an open lease would keep the directory in its place under Windows
-        gone = self.path.with_name(f".{self.id}.deleted")
+        trash = trash_folder(self.path.parent)
         try:
-            self.path.rename(gone)  # it is there as a whole, or not at all
-            shutil.rmtree(gone)
+            trash.mkdir(exist_ok=True)
+            # It is there as a whole, or not at all.
+            return Run(self.path.rename(trash / free_id(self.id, trash)))
         except OSError as error:
             raise RunError(f"run {self.id} cannot be deleted: {error.strerror}") from error
 
@@ -392,6 +414,23 @@ def config_on(config: RunConfig, packed: PackedSet) -> RunConfig:
     return config.model_copy(update={"model": model, "data": data})
 
 
+def trash_folder(root: Path) -> Path:
+    """Where deleted runs lie until the trash is emptied: a hidden folder of the runs folder."""
+    return root / ".trash"
+
+
+def free_id(wanted: str, *folders: Path) -> str:
+    """A name that no run and no weights file in these folders has: the wanted one, else with a number after it."""
+    taken = {
+        path.name.removesuffix(".safetensors").casefold()
+        for folder in folders
+        if folder.is_dir()
+        for path in folder.iterdir()
+    }
+    names = (wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3)))
+    return next(name for name in names if name.casefold() not in taken)
+
+
 def list_runs(root: Path, gallery: bool = True) -> list[Run]:
     """Runs of the folder, newest first, then the gallery's."""
     found = [Run(path) for path in _run_directories(root)]
@@ -407,7 +446,7 @@ def _run_directories(root: Path) -> list[Path]:
 
 def find_run(run_id: str, root: Path) -> Run:
     """The run of this id, of the folder or the gallery. Raises RunError; an id is a name, never a path."""
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", run_id):
+    if RUN_ID.fullmatch(run_id):
         for parent in (root, GALLERY):
             if (parent / run_id / "config.json").is_file():
                 return Run(parent / run_id)

@@ -28,7 +28,17 @@ from torch import Tensor
 from .config import ModelConfig, RunConfig, Shape, explain
 from .data.preprocess import Preprocessing
 from .model import AlexNet
-from .weights_file import VERSION, WeightsError, check_version, digest_of, read_bytes, read_header, write_tensors
+from .weights_file import (
+    VERSION,
+    WeightsError,
+    check_version,
+    digest_of,
+    read_bytes,
+    read_header,
+    read_metadata,
+    shapes_of,
+    write_tensors,
+)
 
 __all__ = ["LoadedModel", "WeightsError", "load_weights", "save_weights"]
 
@@ -117,20 +127,11 @@ def parse_weights(data: bytes, name: str, title: str = "", *, shown: str) -> Loa
     """`load_weights` from bytes; `shown` is the file's name in errors. Raises WeightsError."""
     # Everything comes from one read, so that the digest is that of these tensors even while a run overwrites the file.
     metadata = read_header(io.BytesIO(data), shown)
-    check_version(metadata, shown)
-    try:
-        about = _Description.model_validate(metadata)
-    except ValidationError as error:
-        raise WeightsError(f"{shown} does not describe its network as it should ({explain(error):.200}): take another "
-                           "copy of it.") from None  # fmt: skip
+    about = _described(metadata, shown)
     config = about.config
     if about.layers:
         raise WeightsError(f"{shown} is a partial snapshot (only {', '.join(about.layers)}): choose an epoch whose "
                            "snapshot is complete, or look at the filters of these layers.")  # fmt: skip
-    for names in (about.classes, about.folders or about.classes):
-        if len(names) != config.model.num_classes:
-            raise WeightsError(f"{shown} names {len(names)} classes, its network has {config.model.num_classes}: "
-                               "take another copy of it.")  # fmt: skip
     tensors = tensors_of(data, shown)
     preprocessing = _preprocessing(tensors, about.canvas, config.model, shown)
     return LoadedModel(
@@ -144,6 +145,35 @@ def parse_weights(data: bytes, name: str, title: str = "", *, shown: str) -> Loa
         digest=digest_of(data),
         folders=about.folders,
     )
+
+
+def check_weights(path: Path) -> RunConfig:
+    """The config of a weights file, whole or partial, whose tensors have the names and shapes that it says.
+
+    Only the header is read. Raises WeightsError.
+    """
+    about = _described(read_metadata(path), path.name)
+    expected = {name: shape for name, shape in parameter_shapes(about.config.model).items()
+                if not about.layers or name.rpartition(".")[0] in about.layers}  # fmt: skip
+    found = {name: shape for name, shape in shapes_of(path).items() if about.layers or not name.startswith("input.")}
+    if different := differences(expected, found):
+        raise WeightsError(f"{path.name} does not fit its network ({about.config.model.preset}): {different}.")
+    return about.config
+
+
+def _described(metadata: Mapping[str, str], shown: str) -> _Description:
+    """What the metadata of one of our files say. Raises WeightsError."""
+    check_version(metadata, shown)
+    try:
+        about = _Description.model_validate(metadata)
+    except ValidationError as error:
+        raise WeightsError(f"{shown} does not describe its network as it should ({explain(error):.200}): take another "
+                           "copy of it.") from None  # fmt: skip
+    for names in (about.classes, about.folders or about.classes):
+        if len(names) != about.config.model.num_classes:
+            raise WeightsError(f"{shown} names {len(names)} classes, its network has {about.config.model.num_classes}: "
+                               "take another copy of it.")  # fmt: skip
+    return about
 
 
 def tensors_of(data: bytes, shown: str) -> dict[str, Tensor]:

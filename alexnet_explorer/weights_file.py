@@ -82,6 +82,15 @@ def read_layer(path: str | Path, name: str) -> NDArray[np.float32]:
     return values
 
 
+def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor by its name; only the header is read. Raises WeightsError."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError):
+        raise WeightsError(f"{path.name} is not there or damaged: take another copy of it.") from None
+
+
 def check_version(metadata: Mapping[str, str], name: str) -> None:
     """Raises WeightsError unless the metadata is ours and of a version that this code reads."""
     version = metadata.get("alexnet_explorer")

@@ -16,11 +16,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What a part may import stands above it; parts on one line know nothing of each other.
 LAYERS = (
-    {"config", "files", "weights_file"},
-    {"model", "data", "script", "commands", "document"},
+    {"config", "files", "weights_file", "words"},
+    {"model", "data", "script", "commands", "document", "notes"},
     {"runs", "weights"},
+    {"trash"},
     {"weights_import", "catalogue", "training", "launch"},
-    {"inspection", "comparing"},
+    {"inspection", "comparing", "listing", "transfer"},
     {"figures", "studies", "bench"},
     {"report"},
     {"ui", "cli"},
@@ -98,7 +99,8 @@ def test_training_runs_where_there_is_no_streamlit_plotly_or_captum():
 
 
 @pytest.mark.parametrize(
-    "module", ["catalogue", "runs", "config", "weights_file", "cli", "launch.local", "launch.queue", "data.sources"]
+    "module",
+    ["catalogue", "runs", "config", "weights_file", "cli", "launch.local", "launch.queue", "listing", "data.sources"],
 )
 def test_what_a_page_lists_needs_no_pytorch(module):
     slow = {"torch", "torchvision", "sklearn", "skimage", "captum", "plotly", "pandas", "matplotlib"}

@@ -41,3 +41,10 @@ def test_three_loops_are_measured_in_one_run(packed, monkeypatch):
     assert result.to_json().keys() == {"preset", "img_per_s", "textbook_img_per_s", "fixed_batch_img_per_s"}
     assert result.preset == "convnet-2012" and said[-1].endswith(" img/s")
     assert min(result.img_per_s, result.textbook_img_per_s, result.fixed_batch_img_per_s) > 0
+
+
+def test_a_list_of_runs_is_measured_with_its_index_and_without():
+    said = []
+    result = bench.listing(20, said.append)
+    assert result.runs == 20 and len(said) == 1 + bench.REPEATS
+    assert all(value > 0 for value in result.to_json().values())

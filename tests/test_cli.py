@@ -466,7 +466,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(call, monkeypatch):
     def broken(root):
         raise ValueError("a fault of ours")
 
-    monkeypatch.setattr(cli, "list_runs", broken)
+    monkeypatch.setattr(cli, "Listing", broken)
     monkeypatch.setattr(sys, "argv", ["alexnet_explorer", "runs"])
     with pytest.raises(ValueError, match="a fault of ours"):
         cli.main()

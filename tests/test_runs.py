@@ -334,10 +334,11 @@ def test_the_process_is_told_in_which_state_to_end(run):
     assert run.stop_requested() == "stopped"
 
 
-def test_a_deleted_run_is_gone_with_all_that_is_in_it(run, root):
+def test_a_deleted_run_is_gone_from_the_runs_and_whole_in_the_trash(run, root):
     (run.path / "checkpoints" / "epoch-00001.safetensors").touch()
-    run.delete()
-    assert list(root.iterdir()) == [] and not run.exists()
+    deleted = run.delete()
+    assert list_runs(root, gallery=False) == [] and not run.exists()
+    assert deleted.id == run.id and list(deleted.snapshots()) == [1]
 
 
 def test_a_status_file_is_replaced_as_a_whole(run):

@@ -217,12 +217,13 @@ class Queue:
             self._require(run, book, "move")
             self._write(moved(book, self._statuses(book.order), run.id, place))
 
-    def delete(self, run: Run) -> None:
-        """Remove a run that is not at work, with its directory."""
+    def delete(self, run: Run) -> Run:
+        """Move a run that is not at work to the trash; returns it as it lies there."""
         with self._changing() as book:
             self._require(run, book, "delete")
-            run.delete()
+            deleted = run.delete()
             self._write(replace(book, order=tuple(name for name in book.order if name != run.id)))
+        return deleted
 
     def set_at_once(self, number: int | None) -> None:
         """Change how many runs may be at work at once; None: one, or one for each GPU. No run is stopped for it."""
@@ -234,7 +235,9 @@ class Queue:
 
     def wake(self) -> None:
         """Look after what waits, where the scheduler was killed or the machine was started again."""
-        if self._read().order and waiting(*self._seen()):
+        book = self._read()  # the statuses of its own runs will do: there may be thousands of others
+        statuses = self._statuses(book.order)
+        if waiting(tidy(book, statuses), statuses):
             with self._changing():
                 self._go_on()
 

@@ -5,16 +5,20 @@ It can be ended at any moment, by a signal or a power cut: the next call sees by
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from ..data.packed import PackedSet
+from ..files import write_json
+from ..inspection.readings import READINGS
 from ..launch.queue import Queue
 from ..runs import Run, RunError, new_run
+from ..weights import load_weights
 from .study import Study
-from .survey import Found, Shelf, Survey, survey
+from .survey import Found, Shelf, Survey, readings_file, survey
 
 POLL_SECONDS = 1.0
 AHEAD = 1  # runs that wait in the queue, so that the next one starts as soon as there is room
@@ -57,9 +61,21 @@ class Execution:
                 for one in self._startable(found, queued)[: max(0, free)]:
                     self._start(one)
                     ours.append(one)
+            for run in found.unread:
+                self._read(run)
             if not ours:
-                return found
+                return self.look()
             time.sleep(POLL_SECONDS)
+
+    def _read(self, run: Run) -> None:
+        """Take the study's reading of a run that is done, beside those of other studies."""
+        assert self.study.measure.reading is not None
+        if (weights := run.weights_file()) is None:
+            raise RunError(f"run {run.id} has kept no weights that could be looked at: delete it, to train it anew")
+        file = readings_file(run)
+        readings = json.loads(file.read_bytes()) if file.is_file() else {}
+        found = READINGS[self.study.measure.reading](load_weights(weights), self.packed)
+        write_json(file, {**readings, self.study.measure.reading: list(found)})
 
     def spent(self, found: Survey) -> bool:
         """Whether the study's budget of training time is used up."""

@@ -52,4 +52,5 @@ def find_study(name: str, root: Path) -> Study:
 
 def results_of(study: Study, root: Path, shelf: Shelf | None = None) -> Results:
     """What the runs that are there say, whoever computed them on whichever copy of the data. Raises RunError."""
-    return results(survey(study, shelf or Shelf(root)))
+    shelf = shelf or Shelf(root)
+    return results(survey(study, shelf), shelf.outcomes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..comparing import Track, reached
+from ..files import slug
 from ..runs import Run
 from .statistics import (
     Estimate,
@@ -20,12 +21,19 @@ from .statistics import (
     paired_ratio,
 )
 from .study import UNITS, Arm, Claim, Contrast, Measure, Study
-from .survey import Survey, code_of
+from .survey import Survey, code_of, reading_of
 
 Word = Literal["held", "contradicted", "difference", "open", "not run yet"]  # difference: where nothing is claimed
 Outcome = float | Time
 
 SIGNIFICANT = 0.05
+
+# What the readings compare, the baseline last.
+TITLES = {
+    "ten-crop": "error of one crop against ten",
+    "neighbours": "neighbours of the same class, by fc7 against by pixels",
+    "tower-colour": "distance of the towers in colour, against that of random halves",
+}
 
 
 @dataclass(frozen=True)
@@ -126,18 +134,23 @@ class Results:
         return said
 
 
-def results(survey: Survey) -> Results:
-    """Read the runs of a study that are done, and compare its arms."""
+def results(survey: Survey, known: dict[tuple[Run, Measure], Outcome | None] | None = None) -> Results:
+    """Read the runs of a study that are done, and compare its arms. `known`: outcomes that were read before."""
+    known = {} if known is None else known
     study = survey.study
+    if study.measure.reading:
+        return _within(survey, study.measure.reading)
     outcomes = {}
     for one in survey.counted:
-        if one.done and (value := outcome(one.done, study.measure)) is not None:
+        if one.done is None:
+            continue
+        if (one.done, study.measure) not in known:
+            known[one.done, study.measure] = outcome(one.done, study.measure)
+        if (value := known[one.done, study.measure]) is not None:
             outcomes[one.job.arm, one.job.seed] = one.done, value
     contrasts = study.contrasts()
-    rows = [_contrast(study, contrast, outcomes, len(contrasts)) for contrast in contrasts]
-    if not contrasts:
-        rows = _effects(study, outcomes)
-    return Results(study, survey, outcomes, tuple(_judged(study, rows)))
+    drafts = [_contrast(study, contrast, outcomes, len(contrasts)) for contrast in contrasts]
+    return Results(study, survey, outcomes, tuple(_judged(study, drafts or _effects(study, outcomes))))
 
 
 @dataclass(frozen=True)
@@ -159,11 +172,27 @@ def _contrast(
 ) -> _Draft:
     seeds = tuple(s for s in study.seeds if (contrast.baseline, s) in outcomes and (contrast.other, s) in outcomes)
     sides = [[outcomes[arm, seed] for seed in seeds] for arm in (contrast.baseline, contrast.other)]
-    headline = count == 1 or (bool(study.headline) and contrast.at == study.headline)
+    headline = count == 1 or study.is_headline(contrast)
     runs = tuple(run.id for side in sides for run, _ in side)
     estimate, bootstrap, differences = _compared(study.measure, *([value for _, value in side] for side in sides))
-    name = study.id if headline else f"{study.id}/{'-'.join([contrast.level, *contrast.at.values()])}"
+    name = study.id if headline else f"{study.id}/{slug('-'.join([contrast.level, *contrast.at.values()]))}"
     return _Draft(name, contrast.name, estimate, bootstrap, differences, headline, seeds, runs)
+
+
+def _within(survey: Survey, name: str) -> Results:
+    """Two ways to look at each trained network, compared."""
+    study, (arm, *_) = survey.study, survey.study.arms()
+    read = {
+        one.job.seed: (one.done, pair) for one in survey.counted if one.done and (pair := reading_of(one.done, name))
+    }
+    sides = [[pair[side] for _, pair in read.values()] for side in (0, 1)]
+    estimate, bootstrap, differences = _compared(study.measure, *sides)
+    runs = tuple(run.id for run, _ in read.values())
+    draft = _Draft(study.id, TITLES[name], estimate, bootstrap, differences, True, tuple(read), runs)
+    outcomes: dict[tuple[Arm, int], tuple[Run, Outcome]] = {
+        (arm, seed): (run, pair[1] - pair[0]) for seed, (run, pair) in read.items()
+    }
+    return Results(study, survey, outcomes, tuple(_judged(study, [draft])))
 
 
 def _compared(

@@ -30,6 +30,7 @@ from ..config import DECIDED_ELSEWHERE, ConfigError, RunConfig, explain, preset_
 
 Design = Literal["one-off", "one-on", "full", "fractional"]
 Along = Literal["epoch", "seconds", "images"]
+ReadingName = Literal["ten-crop", "neighbours", "tower-colour"]  # of inspection/readings.py, which needs PyTorch
 
 MOST_RUNS = 2000
 MOST_BYTES = 2**18  # of a study file
@@ -94,11 +95,15 @@ class Sweep(_Part):
 
 
 class Measure(_Part):
-    """What is read off each run: its last value of a metric, or how long it took to bring the metric down."""
+    """What is read off each run: its last value of a metric, or how long it took to bring the metric down.
+
+    A reading looks at the trained network instead, and compares two ways to do so within each run.
+    """
 
     metric: str = Field("test/top1_error", pattern=r"^(test|val|clean|epoch|train)/[a-z0-9_]+$")
     to_reach: float | None = Field(None, gt=0)
     along: Along = "epoch"
+    reading: ReadingName | None = None
 
     @property
     def is_time(self) -> bool:
@@ -109,7 +114,7 @@ class Measure(_Part):
         """Of what is compared: the difference of errors, or the ratio of times."""
         if self.is_time:
             return f"times the {UNITS[self.along]}"
-        return "percentage points" if self.metric.endswith("_error") else ""
+        return "percentage points" if self.reading or self.metric.endswith("_error") else ""
 
 
 class Claim(_Part):
@@ -130,7 +135,7 @@ class Study(_Part):
     question: str = ""
     claim: Claim | None = None
     base: Base
-    factors: dict[Label, dict[Label, Settings]] = Field(min_length=1, max_length=12)
+    factors: dict[Label, dict[Label, Settings]] = Field({}, max_length=12)
     design: Design = Field(
         "full",
         description="one-off: the first levels, and each factor changed alone; one-on: the last levels, and each "
@@ -140,7 +145,10 @@ class Study(_Part):
         {}, description="fractional: {d: [a, b, c]} gives d the level that is the product of the others'"
     )
     contrast: str = Field("", description="the factor whose levels are compared, at each level of the others")
-    headline: dict[str, str] = Field({}, description="the levels of the other factors that stand for the study")
+    headline: dict[str, str] = Field(
+        {}, description="the contrast that stands for the study: levels of the other factors, and of this one if it "
+        "has more than two"
+    )  # fmt: skip
     seeds: tuple[int, ...] = Field(min_length=1, max_length=200)
     stop: Stop
     sweep: Sweep | None = None
@@ -174,6 +182,8 @@ class Study(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if bool(self.factors) == bool(self.measure.reading):
+            raise ValueError("give factors, or a measure.reading, which compares within each run")
         for name, levels in self.factors.items():
             if len(levels) < 2:
                 raise ValueError(f"factors.{name}: give two levels or more")
@@ -207,8 +217,9 @@ class Study(_Part):
         if (count := self.count()) > MOST_RUNS:
             raise ValueError(f"that makes {count} runs; allowed are {MOST_RUNS}")
         names = [arm.name for arm in self.arms()]
-        if self.headline and self.contrast and set(self.headline) != set(self.factors) - {self.contrast}:
-            raise ValueError(f"headline: give a level of each factor but {self.contrast}")
+        if self.headline and not any(self.is_headline(contrast) for contrast in self.contrasts()):
+            raise ValueError("headline: it names none of the contrasts; give a level of each factor but the "
+                             "contrast's, and of this one if it has more than two")  # fmt: skip
         if len(set(names)) != len(names):
             raise ValueError("two arms have the same levels")
         for arm in self.arms():
@@ -256,6 +267,15 @@ class Study(_Part):
         if self.sweep and swept is not None:
             settings[self.sweep.field] = swept
         return preset_config(self.base.preset, self.base.data).with_settings(settings)
+
+    def is_headline(self, contrast: Contrast) -> bool:
+        """Whether this contrast was named, in the file, as the one that stands for the study."""
+        levels = {**contrast.at, contrast.factor: contrast.level}
+        named = {
+            **({contrast.factor: contrast.level} if len(self.factors[contrast.factor]) == 2 else {}),
+            **self.headline,
+        }
+        return levels == named
 
     def contrasts(self) -> list[Contrast]:
         """The pairs of arms that are compared; none where main effects are read instead."""

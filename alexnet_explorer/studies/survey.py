@@ -11,10 +11,10 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..config import RunConfig
 from ..runs import GALLERY, Run, RunError, Status, list_runs
@@ -40,6 +40,7 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._known: dict[Path, str] = {}
+        self.outcomes: dict[Any, Any] = {}  # what was read of runs that are done, which never change
 
     def runs(self) -> dict[str, list[Run]]:
         """The runs of each experiment: those of the folder first, the newest first, then those that ship."""
@@ -71,6 +72,20 @@ def code_of(run: Run) -> str:
         return str(json.loads((run.path / "env.json").read_bytes()).get("code", ""))
     except (OSError, ValueError, AttributeError):
         return ""
+
+
+def readings_file(run: Run) -> Path:
+    """Where what was read off the trained network is kept: {"ten-crop": [baseline, other], …}."""
+    return run.path / "readings.json"
+
+
+def reading_of(run: Run, name: str) -> tuple[float, float] | None:
+    """A reading that was taken; None where it was not, or its file is damaged."""
+    try:
+        baseline, other = json.loads(readings_file(run).read_bytes())[name]
+        return float(baseline), float(other)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -154,6 +169,12 @@ class Survey:
         return (*self.trials, *self.counted)
 
     @property
+    def unread(self) -> list[Run]:
+        """Runs that are done and of which the study's reading was not taken yet."""
+        name = self.study.measure.reading
+        return [one.done for one in self.counted if name and one.done and reading_of(one.done, name) is None]
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is left to be trained."""
         return all(one.settled for one in self.found) and self.count("waits for the sweep") == 0
@@ -197,9 +218,15 @@ class Survey:
 
     def _by_epochs(self, job: Job, spent: Mapping[bool, list[float]]) -> float:
         """Seconds of a kind of run that was never done, by those of the other kind."""
-        assert self.study.sweep is not None
-        epochs = {True: self.study.sweep.epochs, False: self.study.stop.epochs}
-        return statistics.mean(spent[not job.trial]) * epochs[job.trial] / epochs[not job.trial]
+        other = replace(job, trial=not job.trial)
+        return statistics.mean(spent[other.trial]) * self._epochs(job) / self._epochs(other)
+
+    def epochs_ahead(self) -> int:
+        """Passes over the training images that are still to be made, at most."""
+        return sum(self._epochs(job) for job, _ in self._ahead())
+
+    def _epochs(self, job: Job) -> int:
+        return self.study.sweep.epochs if job.trial and self.study.sweep else self.study.stop.epochs
 
     def _ahead(self) -> Iterable[tuple[Job, float]]:
         """Jobs that are not settled, and the seconds already spent on their run."""

@@ -60,6 +60,7 @@ PAGES = (
     Page("saliency", "Saliency", "visibility", frozenset({"picture", "models", "epoch", "target"})),
     Page("train", "Train", "model_training"),
     Page("runs", "Runs", "list_alt"),
+    Page("studies", "Studies", "science"),
     Page("compare", "Compare", "compare_arrows", frozenset({"picture", "models", "epoch", "layer", "target"}),
          first_layer="relu1", least_models=2),
 )  # fmt: skip

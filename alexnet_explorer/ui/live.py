@@ -44,7 +44,7 @@ def show(run: Run) -> None:
     """The live view of a run; it redraws itself while the run is at work, and only then."""
     watch(run.id)
     try:
-        title, whole = run_title(run.config, TITLE_LENGTH), run.title
+        title, whole = run.notes().name or run_title(run.config, TITLE_LENGTH), run.title
         st.subheader(plain(title), anchor=False, help=plain(whole) if title != whole else None)
     except RunError as error:
         st.error(plain(str(error)), icon=":material/error:")

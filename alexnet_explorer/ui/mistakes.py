@@ -92,7 +92,7 @@ def _confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> None:
 def _worst(run: Run, worst: Sequence[Mistake], classes: Sequence[str]) -> None:
     try:
         pictures = _pictures(run, [one.image for one in worst])
-    except (DataError, OSError) as error:
+    except (DataError, OSError, IndexError) as error:  # an imported run may name any picture
         st.info(f"Their pictures cannot be shown. {plain(str(error))}")
         return
     with st.container(horizontal=True):

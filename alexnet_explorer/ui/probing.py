@@ -167,14 +167,18 @@ def busy(root: Path) -> bool:
 # On the page
 
 
-def show_estimate(config: RunConfig) -> None:
-    """The button that measures what a training will need, and the result as long as it is this config's."""
+def show_estimate(config: RunConfig, epochs: int = 0) -> None:
+    """The button that measures what a training will need, and the result as long as it is this config's.
+
+    With `epochs` the time is that of so many, of several runs together.
+    """
     probe = _asked("estimate", config, "Estimate time and memory", "timer")
     if probe is None or probe.result is None:
         return
     result = probe.result
     memory = {"Memory": result["memory_bytes"], "GPU memory": result["gpu_memory_bytes"]}
-    shown = {"Time": f"≈ {duration(result['total_seconds'])}"}
+    seconds = epochs * result["epoch_seconds"] if epochs else result["total_seconds"]
+    shown = {"Time": f"≈ {duration(seconds)}"}
     shown |= {label: size_text(number) for label, number in memory.items() if number}
     for column, (label, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
         column.metric(label, value)

@@ -10,6 +10,7 @@ import streamlit as st
 from alexnet_explorer.launch.local import Standby
 from alexnet_explorer.launch.queue import MOST_AT_ONCE, Action, Entry, Queue, allowed
 from alexnet_explorer.runs import Run, RunError, State, Status, find_run
+from alexnet_explorer.trash import find_deleted, restore
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 
@@ -17,6 +18,7 @@ REFRESH_SECONDS = 2.0
 
 _ERROR = "queue_error"
 _ASKED = "queue_asked"  # the ids of the runs that may be deleted, if the visitor says so
+_DELETED = "queue_deleted"  # the ids of those that were deleted last, as they lie in the trash
 _AT_ONCE = "queue_at_once"
 
 BADGES: dict[State, tuple[str, str]] = {
@@ -93,22 +95,25 @@ def can(run: Run, status: Status, queued: bool) -> frozenset[Action]:
 def do(action: Action, runs: Sequence[Run]) -> None:
     """Do it to each of the runs, and draw the page anew; what stands against it is shown then."""
     add = partial(queue().add, quick=True)
-    acts: dict[Action, Callable[[Run], None]] = {
+    acts: dict[Action, Callable[[Run], object]] = {
         "start": add,
         "resume": add,
         "pause": queue().pause,
         "stop": queue().stop,
         "cancel": queue().cancel,
-        "delete": queue().delete,
+        "delete": _delete,
     }
+    if action == "delete":
+        st.session_state[_DELETED] = []
     for run in runs:
-        _attempt(partial(acts[action], run))
+        attempt(partial(acts[action], run))
     if action == "cancel":
         ask_to_delete(runs)
     st.rerun()
 
 
-def _attempt(act: Callable[[], object]) -> None:
+def attempt(act: Callable[[], object]) -> None:
+    """Do it; what stands against it is shown with the next drawing."""
     try:
         act()
     except RunError as error:
@@ -138,10 +143,34 @@ def buttons(run: Run, status: Status, queued: bool, key: str) -> None:
 def ask_to_delete(runs: Sequence[Run]) -> None:
     """Ask, with the next drawing, whether these runs shall be deleted."""
     st.session_state[_ASKED] = [run.id for run in runs]
+    st.session_state.pop(_DELETED, None)
+
+
+def _delete(run: Run) -> None:
+    st.session_state[_DELETED].append(queue().delete(run).id)
+
+
+def _undo() -> None:
+    """Bring back what was deleted last."""
+    for name in st.session_state.pop(_DELETED, []):
+        attempt(partial(_restore, name))
+
+
+def _restore(name: str) -> None:
+    restore(find_deleted(name, runs_folder()), runs_folder())
+
+
+def undo() -> None:
+    """The way back from the last deletion, until something else is asked."""
+    if names := st.session_state.get(_DELETED):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Moved to the trash: {plain(names[0]) if len(names) == 1 else f'{len(names)} runs'}.")
+            st.button("Undo", icon=":material/undo:", key="queue_undo", on_click=_undo)
 
 
 def question() -> None:
     """The question, until it is answered."""
+    undo()
     asked = []
     for name in st.session_state.get(_ASKED, []):
         try:
@@ -152,9 +181,9 @@ def question() -> None:
         return
     with st.container(border=True):
         what = f"run {plain(asked[0].id)}" if len(asked) == 1 else f"{len(asked)} runs"
-        st.warning(f"Delete {what} with all settings, curves and weights? Nothing brings them back.")
+        st.warning(f"Delete {what}? Until the trash is emptied, on the page Runs, it can be brought back.")
         with st.container(horizontal=True):
-            if st.button("Delete for good", icon=":material/delete_forever:", key="queue_delete"):
+            if st.button("Move to the trash", icon=":material/delete:", key="queue_delete"):
                 del st.session_state[_ASKED]
                 do("delete", asked)
             if st.button("Keep", key="queue_keep"):
@@ -193,7 +222,7 @@ def _draw(watched: str, interval: float | None) -> None:
 
 
 def _take_at_once() -> None:
-    _attempt(partial(queue().set_at_once, st.session_state[_AT_ONCE]))
+    attempt(partial(queue().set_at_once, st.session_state[_AT_ONCE]))
 
 
 def _row(entry: Entry, watched: str, last: int) -> None:
@@ -215,6 +244,6 @@ def _row(entry: Entry, watched: str, last: int) -> None:
         for label, icon, to in ways if place else ():
             key = f"queue_{label.lower()}_{run.id}"
             if st.button(label, icon=f":material/{icon}:", key=key, disabled=not 1 <= to <= last or to == place):
-                _attempt(partial(queue().move, run, to))
+                attempt(partial(queue().move, run, to))
                 st.rerun()
         buttons(run, status, True, f"queue_{run.id}")

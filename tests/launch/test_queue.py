@@ -255,7 +255,7 @@ def test_delete_takes_only_what_is_at_rest(queue, runs, started, schedulers, mon
     with runs[0].lease().acquire(), pytest.raises(RunError, match="at work already"):
         queue.delete(runs[0])
     queue.delete(runs[0])
-    assert {path.name for path in queue.root.iterdir()} == {".queue", runs[2].id, runs[3].id}
+    assert {path.name for path in queue.root.iterdir()} == {".queue", ".trash", runs[2].id, runs[3].id}
     monkeypatch.setattr("alexnet_explorer.runs.GALLERY", queue.root)
     with pytest.raises(RunError, match="ships with the project"):
         queue.delete(runs[2])

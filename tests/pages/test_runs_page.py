@@ -2,13 +2,15 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from alexnet_explorer.launch import local
+from alexnet_explorer.notes import Notes
 from alexnet_explorer.runs import list_runs, this_process
-from alexnet_explorer.ui import run_table
+from alexnet_explorer.ui import run_table, run_transfer
 
 GALLERY = ["alexnet-32-relu", "alexnet-32-tanh", "alexnet-64", "alexnet-64-first"]
 
@@ -94,8 +96,8 @@ def test_chosen_runs_stay_chosen_when_another_one_comes(visit, make_run):
     assert visitor.session_state["runs_table"]["selection"]["rows"] == [place]
 
 
-@pytest.mark.parametrize(("count", "can"), [(0, False), (1, False), (2, True), (4, True), (5, False)])
-def test_two_to_four_runs_can_be_compared(visit, make_run, count, can):
+@pytest.mark.parametrize(("count", "can"), [(0, False), (1, False), (2, True), (6, True)])
+def test_two_runs_or_more_can_be_compared(visit, make_run, count, can):
     runs = [make_run() for _ in range(count)]
     assert ("Compare" in enabled(choose(visit("runs"), *runs))) == can
 
@@ -151,10 +153,12 @@ def test_runs_are_deleted_after_a_question(visit, make_run, root):
     visitor = press(choose(visit("runs"), gone, busy), "Delete")
     assert gone.id in visitor.warning[0].value.replace("\\", "")  # not the one at work
     assert gone.exists()
-    press(visitor, "Delete for good")
+    press(visitor, "Move to the trash")
     assert sorted(run.id for run in list_runs(root, gallery=False)) == sorted([kept.id, busy.id])
-    assert {path.name for path in root.iterdir() if path.name != ".queue"} == {kept.id, busy.id}
+    assert {path.name for path in root.iterdir() if not path.name.startswith(".")} == {kept.id, busy.id}
     assert not visitor.warning and not visitor.exception
+    press(visitor, "Undo")
+    assert gone.exists() and "Undo" not in enabled(visitor) and not visitor.exception
 
 
 def test_clone_takes_the_settings_to_the_page_train(visit):
@@ -174,3 +178,172 @@ def test_the_settings_of_the_chosen_runs_can_be_read(visit, make_run):
     visitor = choose(visit("runs"), run, GALLERY[1])
     shown = [json.loads(block.value) for block in visitor.json]
     assert shown[0]["model"]["widths"] == [6, 8, 8] and shown[1]["model"]["activation"] == "tanh"
+
+
+# The filter, the order, the groups, and the link
+
+
+def ids(visitor):
+    return list(table(visitor).index)
+
+
+def test_a_link_reopens_the_filter_the_order_and_the_columns(visit, make_run):
+    slow, fast = make_run(model__activation="tanh"), make_run(model__activation="tanh")
+    slow.write_status(replace(slow.status(), summary={"best/val_top1_error": 0.5}))
+    fast.write_status(replace(fast.status(), summary={"best/val_top1_error": 0.1}))
+    visitor = visit("runs", filter="activation=tanh from=here", sort="best", down="1", columns="seed,nonsense")
+    assert ids(visitor) == [slow.id, fast.id]
+    assert visitor.text_input(key="runs_filter").value == "activation=tanh from=here"
+    assert "train.seed" in table(visitor).columns and "model.pooling" not in table(visitor).columns
+    assert visitor.link["columns"] == "seed"
+
+
+def test_what_a_link_says_wrongly_counts_as_not_said(visit, make_run):
+    make_run()
+    visitor = visit("runs", sort="nonsense", group="best", metric="nothing", down="yes", archived="?")
+    assert not visitor.exception and len(ids(visitor)) == 5
+    assert not {"sort", "group", "metric", "down", "archived"} & visitor.link.keys()
+
+
+def test_the_link_follows_and_the_choice_outlives_a_walk(visit, make_run):
+    run = make_run(model__activation="tanh")
+    visitor = visit("runs")
+    assert not {"filter", "sort", "columns"} & visitor.link.keys()
+    visitor.text_input(key="runs_filter").set_value("activation=tanh").run()
+    visitor.selectbox(key="runs_sort").set_value("best").run()
+    assert (visitor.link["filter"], visitor.link["sort"]) == ("activation=tanh", "best")
+    visitor.query_params.clear()  # as the browser does on the way to another page
+    assert "filter" not in visitor.go("home").link
+    visitor.go("runs")
+    assert ids(visitor) == [GALLERY[1], run.id] and visitor.link["filter"] == "activation=tanh"
+
+
+def test_a_condition_is_added_by_choice(visit, make_run):
+    run = make_run(model__activation="tanh")
+    visitor = visit("runs", filter="small")
+    assert set(visitor.selectbox(key="runs_condition_model.activation").options) == {"relu", "tanh"}
+    visitor.selectbox(key="runs_condition_model.activation").set_value("tanh").run()
+    press(visitor, "Add to the filter")
+    assert visitor.text_input(key="runs_filter").value == "small activation=tanh" and ids(visitor) == [run.id]
+
+
+def test_groups_tell_how_a_metric_is_spread(visit, make_run):
+    for activation, error in (("relu", 0.1), ("relu", 0.2), ("tanh", 0.4)):
+        run = make_run(model__activation=activation)
+        run.write_status(replace(run.status(), summary={"best/val_top1_error": error}))
+    visitor = visit("runs", group="activation", filter="from=here")
+    groups = visitor.dataframe[0].value.set_index("value")
+    assert list(groups.index) == ["relu", "tanh"] and list(groups["runs"]) == [2, 1]
+    assert groups.loc["relu"]["mean"] == pytest.approx(15) and groups.loc["relu"]["best"] == pytest.approx(10)
+
+
+def test_a_click_on_a_group_narrows_the_filter(monkeypatch):
+    state = {"runs_groups": {"selection": {"rows": [1]}}, "runs_filter": "small", "runs_group": "data.name"}
+    monkeypatch.setattr(run_table.st, "session_state", state)
+    run_table._take_group("data.name", ["a", "my digits"])
+    assert state["runs_filter"] == 'small data.name="my digits"' and state["runs_group"] == ""
+
+
+def test_settings_that_differ_are_columns_and_many_rows_are_cut(visit, make_run, monkeypatch):
+    for seed in range(3):
+        make_run(train__seed=seed)
+    visitor = visit("runs", filter="from=here")
+    assert set(table(visitor)["train.seed"]) == {"0", "1", "2"} and "train.epochs" not in table(visitor).columns
+    assert [len(curve) for curve in table(visitor)["curve"]] == [15] * 3
+    monkeypatch.setattr(run_table, "MOST_ROWS", 2)
+    visitor.run()
+    assert len(ids(visitor)) == 2 and any("The first 2 of 3 runs" in text for text in visitor.captions)
+
+
+def test_runs_that_were_not_read_yet_are_told(visit, make_run, monkeypatch):
+    make_run()
+    monkeypatch.setattr(run_table, "READ_SECONDS", -1)
+    visitor = visit("runs")
+    assert any("5 to go" in text for text in visitor.captions) and not visitor.info and not visitor.exception
+
+
+# Notes
+
+
+def test_a_run_is_named_tagged_and_noted(visit, make_run, root):
+    run = make_run()
+    visitor = choose(visit("runs"), run)
+    visitor.text_input(key=f"notes_name_{run.id}").set_value("The *first*")
+    visitor.text_area(key=f"notes_note_{run.id}").set_value("Began well.")
+    press(visitor, "Save")
+    assert run.notes() == Notes("The *first*", (), "Began well.")
+    row = table(visitor).loc[run.id]
+    assert (row["run"], row["note"]) == ("The *first*", "Began well.")
+    visitor.text_input(key="runs_filter").set_value("*first* small").run()
+    assert ids(visitor) == [run.id] and not visitor.exception
+
+
+def test_several_runs_get_and_lose_tags(visit, make_run):
+    runs = [make_run(), make_run()]
+    runs[0].write_notes(Notes("kept", ("old", "both")))
+    visitor = choose(visit("runs"), *runs)
+    visitor.multiselect(key="notes_taken").set_value(["old"])
+    visitor.multiselect(key="notes_added").set_value(["both"])
+    press(visitor, "Save for 2 runs")
+    assert [run.notes().tags for run in runs] == [("both",), ("both",)] and runs[0].notes().name == "kept"
+
+
+def test_the_gallery_cannot_be_named_or_archived(visit):
+    visitor = choose(visit("runs"), GALLERY[0])
+    assert not {"Save", "Archive"} & enabled(visitor) and "Export" in enabled(visitor)
+
+
+def test_archived_runs_are_shown_when_asked_for(visit, make_run):
+    run, other = make_run(), make_run()
+    visitor = press(choose(visit("runs"), run), "Archive")
+    assert run.notes().archived and run.id not in ids(visitor) and other.id in ids(visitor)
+    visitor.toggle(key="runs_archived").set_value(True).run()
+    assert run.id in ids(visitor) and visitor.link["archived"] == "1"
+    press(choose(visitor, run), "Unarchive")
+    assert not run.notes().archived
+
+
+# The trash
+
+
+def test_the_trash_is_listed_and_restored_from(visit, make_run):
+    run = make_run()
+    run.delete()
+    visitor = visit("runs")
+    assert visitor.says("small") and any("Trash: 1 run" in box.label for box in visitor.expander)
+    press(visitor, "Restore")
+    assert run.exists() and run.id in ids(visitor) and "Restore" not in enabled(visitor)
+
+
+@pytest.mark.parametrize("answer", ["Remove for good", "Keep them"])
+def test_the_trash_is_emptied_after_a_question_that_says_what_it_frees(visit, make_run, root, answer):
+    deleted = make_run().delete()
+    size = sum(file.stat().st_size for file in deleted.path.rglob("*") if file.is_file())
+    visitor = press(visit("runs"), "Empty the trash")
+    assert f"frees {size / 1e6:.1f} MB" in visitor.warning[0].value and deleted.exists()
+    press(visitor, answer)
+    assert deleted.exists() == (answer == "Keep them") and not visitor.exception
+    assert [f"{size / 1e6:.1f} MB freed" in said.value for said in visitor.success] == [True] * (not deleted.exists())
+
+
+# Zip files
+
+
+def test_an_exported_run_is_imported_as_it_was(visit, make_run, root):
+    run = make_run()
+    visitor = press(choose(visit("runs"), run), "Export")
+    (save,) = visitor.get("download_button")
+    assert save.label.startswith(f"Save {run.id}.zip")
+    with run_transfer.Zipped(run, lambda share, text: None).open() as file:
+        zipped = file.read()
+    shutil.rmtree(run.path)
+    visitor.file_uploader(key="runs_upload").set_value(("run.zip", zipped, "application/zip")).run()
+    assert f"Imported as {run.id}" in visitor.success[0].value.replace("\\", "")
+    assert run.id in ids(visitor) and run.whole_snapshots() and not visitor.exception
+
+
+def test_a_zip_that_is_no_run_is_refused_in_words(visit, make_run, root):
+    visitor = visit("runs")
+    visitor.file_uploader(key="runs_upload").set_value(("run.zip", b"no zip", "application/zip")).run()
+    assert "not a zip file" in visitor.error[0].value and not visitor.exception
+    assert not root.exists() or list(root.iterdir()) == []

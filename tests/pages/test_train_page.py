@@ -409,12 +409,12 @@ def test_a_click_on_the_list_counts_also_where_its_pace_changes_with_it(queued, 
     assert Run(root / second).status().state == "paused"
 
 
-@pytest.mark.parametrize("answer", ["Delete for good", "Keep"])
+@pytest.mark.parametrize("answer", ["Move to the trash", "Keep"])
 def test_a_cancelled_run_is_deleted_only_after_a_question(queued, root, answer):
     visitor, (first, second, third) = queued
     click(visitor, f"queue_{second}_cancel")
     assert order(root) == [first, third] and Run(root / second).status().state == "stopped"
-    assert "Nothing brings them back" in visitor.warning[0].value
+    assert "can be brought back" in visitor.warning[0].value
     press(visitor, answer)
     assert Run(root / second).exists() == (answer == "Keep")
     assert not visitor.warning and not visitor.exception

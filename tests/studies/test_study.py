@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from typing import get_args
 
 import pytest
 import yaml
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet_explorer.config import ConfigError
-from alexnet_explorer.studies.study import Study, parse, read, write
+from alexnet_explorer.inspection.readings import READINGS
+from alexnet_explorer.studies.results import TITLES
+from alexnet_explorer.studies.study import ReadingName, Study, parse, read, write
 
 GOOD = """
 id: relu-tanh
@@ -142,9 +145,11 @@ def test_a_sweep_gives_an_arm_its_own_rate_and_runs_all_its_epochs():
          "a and b both set model.lrn"),
         ({"factors": {"a": {"x": {}, "y": {"train.learning_rate": 1}}}, "sweep": {"values": [1, 2], "epochs": 1}},
          "a and sweep both set train.learning_rate"),
+        ({"factors": {}}, "give factors, or a measure.reading"),
+        ({"measure": {"reading": "ten-crop"}}, "give factors, or a measure.reading"),
         ({"contrast": "colour"}, "contrast='colour': allowed are activation, init"),
         ({"headline": {"init": "old"}}, "headline.init='old'"),
-        ({"contrast": "activation", "headline": {"activation": "relu"}}, "headline: give a level of each factor but"),
+        ({"contrast": "activation", "headline": {"activation": "relu"}}, "headline: it names none of the contrasts"),
         ({"design": "fractional"}, "generators belong to design=fractional"),
         ({"design": "fractional", "generators": {"x": ["activation", "init"]}}, "generators.x: there is no factor 'x'"),
         ({"design": "fractional", "generators": {"init": ["activation"]}}, "generators.init: write two factors"),
@@ -221,3 +226,14 @@ def test_any_value_of_a_field_is_a_study_or_a_config_error(field, value):
 def test_a_study_survives_being_written(changes):
     made = study(**changes)
     assert parse(write(made)) == made
+
+
+def test_a_reading_needs_no_factors_and_a_contrast_of_three_levels_says_which_is_meant():
+    made = study(factors={}, measure={"reading": "ten-crop"})
+    assert [arm.name for arm in made.arms()] == [""] and made.count() == 3 and made.contrasts() == []
+    made = study(factors=factors(1, levels=3), contrast="a", headline={"a": "a2"})
+    assert [made.is_headline(contrast) for contrast in made.contrasts()] == [False, True]
+
+
+def test_every_reading_that_a_study_may_name_is_there():
+    assert set(READINGS) == set(get_args(ReadingName)) == set(TITLES)

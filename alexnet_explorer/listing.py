@@ -1,0 +1,232 @@
+"""All runs as rows, quickly: what was read of a run is kept in an index, and read again where its files changed.
+
+The index, `.index.sqlite` in the runs folder, holds nothing that is not in the runs: it can be deleted at any time,
+and where it is damaged, of another version, or cannot be written, the rows are the same and only come slower.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from .config import DECIDED_ELSEWHERE, ConfigError, RunConfig, preset_config
+from .files import size_on_disk
+from .notes import Notes
+from .runs import GALLERY, Run, RunError, Status, run_title
+
+INDEX = ".index.sqlite"
+CURVE_POINTS = 24
+FORMAT = "1"  # of a row; what a config's fields are counts as well
+
+_FILES = ("config.json", "status.json", "metrics.jsonl", "notes.json")  # those that a row is made of
+_LOCK_SECONDS = 2.0  # for another process that writes the index
+
+Stamp = str  # changes with any of the files
+_Key = tuple[bool, str]  # whether it is the gallery's, and its id
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a list says of a run."""
+
+    id: str
+    in_gallery: bool
+    own_title: str  # what tells it from others where nobody gave it a name
+    status: Status
+    notes: Notes
+    fault: str  # why it cannot be read, in words
+    changed: tuple[str, ...]  # the dotted fields that are not as in its preset
+    curve: tuple[float, ...]  # the validation error, over time, in a few points
+    bytes: int  # on the disk
+    config_json: str  # with all fields, empty where it cannot be read; text, as few of ten thousand are looked into
+
+    @property
+    def title(self) -> str:
+        """The name that a person gave it, or its own title."""
+        return self.notes.name or self.own_title
+
+    @cached_property
+    def config(self) -> dict[str, dict[str, Any]]:
+        """The fields of the config by part; empty where it cannot be read."""
+        parts: dict[str, dict[str, Any]] = json.loads(self.config_json or "{}")
+        return parts
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The config by dotted names, as `RunConfig.flat` has it."""
+        return {f"{part}.{name}": value for part, fields in self.config.items() for name, value in fields.items()}
+
+
+_ROW = TypeAdapter(Row)
+
+
+def read_row(run: Run) -> Row:
+    """The row of a run, read from its files; the status is as they say."""
+    fault, own_title, config = "", "(damaged)", ""
+    changed: tuple[str, ...] = ()
+    try:
+        settings = run.config
+    except RunError as error:
+        fault = str(error)
+    else:
+        own_title, config, changed = run_title(settings), settings.model_dump_json(), _changed(settings)
+    return Row(run.id, run.in_gallery, own_title, run.status(), run.notes(), fault, changed, _curve(run),
+               size_on_disk(run.path), config)  # fmt: skip
+
+
+def _curve(run: Run) -> tuple[float, ...]:
+    """The validation errors in `CURVE_POINTS` at most, the last one among them."""
+    try:
+        rows, _ = run.metrics(holding="val/top1_error")
+        errors = [round(row["val/top1_error"], 4) for row in rows]
+    except (RunError, OSError, LookupError, TypeError):  # the run is listed all the same
+        return ()
+    every = -(-len(errors) // CURVE_POINTS) or 1
+    return tuple(errors[::-1][::every][::-1])
+
+
+def _changed(config: RunConfig) -> tuple[str, ...]:
+    """The fields in which a config differs from what its preset starts from on these data."""
+    base = _base(config.model.preset, config.data.name)
+    return tuple(
+        name for name, value in config.flat().items() if name not in DECIDED_ELSEWHERE and value != base.get(name)
+    )  # fmt: skip
+
+
+@cache
+def _base(preset: str, data: str) -> Mapping[str, Any]:
+    try:
+        return preset_config(preset, data).flat()
+    except ConfigError:  # a preset that this version does not have
+        return RunConfig().flat()
+
+
+class Listing:
+    """The rows of a runs folder and of the gallery. Several threads may ask, and several processes for one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.unread = 0  # runs that the last call had no time for
+        self._known: dict[_Key, tuple[Stamp, Row]] | None = None
+        self._lock = threading.Lock()
+
+    def rows(self, seconds: float = float("inf")) -> list[Row]:
+        """A row for each run, newest first, then the gallery's; what was not read in so many seconds comes next time.
+
+        A run whose process died is interrupted, as `Run.status` says.
+        """
+        with self._lock:
+            rows = self._refreshed(seconds)
+        seen = [replace(row, status=row.status.seen_from_here()) if row.status.at_work else row for row in rows]
+        own = sorted((row for row in seen if not row.in_gallery), key=lambda row: row.id, reverse=True)
+        return own + sorted((row for row in seen if row.in_gallery), key=lambda row: row.id)
+
+    def _refreshed(self, seconds: float) -> list[Row]:
+        if self._known is None:
+            self._known = self._load()
+        known, until = self._known, time.monotonic() + seconds
+        stamps = {
+            (in_gallery, name): stamp
+            for in_gallery, root in ((False, self.root), (True, GALLERY))
+            for name, stamp in _stamps(root).items()
+        }
+        gone = [key for key in known if key not in stamps]
+        for key in gone:
+            del known[key]
+        stale = [key for key, stamp in stamps.items() if key not in known or known[key][0] != stamp]
+        fresh: list[_Key] = []
+        self.unread = 0
+        for count, (in_gallery, name) in enumerate(stale):
+            if time.monotonic() > until:
+                self.unread = len(stale) - count
+                break
+            run = Run((GALLERY if in_gallery else self.root) / name)
+            known[in_gallery, name] = stamps[in_gallery, name], read_row(run)
+            fresh.append((in_gallery, name))
+        self._store({name: known[False, name] for in_gallery, name in fresh if not in_gallery},
+                    [name for in_gallery, name in gone if not in_gallery])  # fmt: skip
+        return [row for _, row in known.values()]
+
+    def _load(self) -> dict[_Key, tuple[Stamp, Row]]:
+        """What the index holds; nothing where it is not there, cannot be read, or is damaged."""
+        if not (self.root / INDEX).is_file():
+            return {}
+        try:
+            with closing(self._open()) as index:
+                found = index.execute("SELECT id, stamp, row FROM runs")
+                return {(False, name): (stamp, _ROW.validate_json(row)) for name, stamp, row in found}
+        except sqlite3.OperationalError:  # locked, or a folder that cannot be written
+            return {}
+        except (sqlite3.DatabaseError, ValidationError):
+            self._remove()
+            return {}
+
+    def _store(self, fresh: Mapping[str, tuple[Stamp, Row]], gone: Sequence[str]) -> None:
+        """Write rows to the index, where that is possible. Those of runs at work change too often to be worth it."""
+        kept = [
+            (name, stamp, _ROW.dump_json(row)) for name, (stamp, row) in fresh.items() if not row.status.at_work
+        ]  # fmt: skip
+        if not kept and not gone:
+            return
+        try:
+            with closing(self._open()) as index, index:
+                index.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", kept)
+                index.executemany("DELETE FROM runs WHERE id = ?", [(name,) for name in gone])
+        except sqlite3.OperationalError:
+            return
+        except sqlite3.DatabaseError:
+            self._remove()
+
+    def _open(self) -> sqlite3.Connection:
+        """The index, emptied where another version wrote it. Raises sqlite3.Error."""
+        index = sqlite3.connect(self.root / INDEX, timeout=_LOCK_SECONDS)
+        try:
+            version = int(RunConfig().digest()[:7], 16) ^ int(FORMAT)
+            if index.execute("PRAGMA user_version").fetchone() != (version,):
+                with index:
+                    index.execute("DROP TABLE IF EXISTS runs")
+                    index.execute("CREATE TABLE runs (id TEXT PRIMARY KEY, stamp TEXT, row TEXT)")
+                    index.execute(f"PRAGMA user_version = {version}")
+        except sqlite3.Error:
+            index.close()
+            raise
+        return index
+
+    def _remove(self) -> None:
+        with suppress(OSError):
+            (self.root / INDEX).unlink(missing_ok=True)
+
+
+def _stamps(root: Path) -> dict[str, Stamp]:
+    """The ids of a folder's runs, each with what changes when it does: inode, time and size of its files."""
+    stamps = {}
+    with suppress(OSError), os.scandir(root) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and (stamp := _stamp(entry.path)):
+                stamps[entry.name] = stamp
+    return stamps
+
+
+def _stamp(folder: str) -> Stamp:
+    """Empty where this is no run."""
+    parts = []
+    for name in _FILES:
+        try:
+            about = os.stat(f"{folder}/{name}")  # noqa: PTH116 (forty thousand times: a Path takes twice as long)
+            parts.append(f"{about.st_ino} {about.st_mtime_ns} {about.st_size}")
+        except OSError:
+            if not parts:  # config.json
+                return ""
+            parts.append("")
+    return ",".join(parts)

@@ -1,0 +1,229 @@
+"""Studies on the page: the ledger, one study with its verdict, its runs, and the process that trains them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from alexnet_explorer import figures
+from alexnet_explorer.config import ConfigError
+from alexnet_explorer.runs import RunError
+from alexnet_explorer.studies import process
+from alexnet_explorer.studies.ledger import own, results_of, shipped
+from alexnet_explorer.studies.results import Results, Row, Word, in_words
+from alexnet_explorer.studies.statistics import Time
+from alexnet_explorer.studies.study import UNITS, Study, write
+from alexnet_explorer.studies.survey import Shelf, Survey
+from alexnet_explorer.ui import live, probing, queueing
+from alexnet_explorer.ui.settings import runs_folder
+from alexnet_explorer.ui.text import plain
+from alexnet_explorer.words import duration
+
+REFRESH_SECONDS = 2.0
+
+_CHOSEN = "studies_chosen"
+_ERROR = "studies_error"
+
+BADGES: dict[Word, tuple[str, str]] = {
+    "held": (":material/check_circle:", "green"),
+    "contradicted": (":material/cancel:", "red"),
+    "difference": (":material/difference:", "blue"),
+    "open": (":material/help:", "orange"),
+    "not run yet": (":material/hourglass_empty:", "gray"),
+}
+
+
+@st.cache_resource(show_spinner=False)
+def _shelf(root: str) -> Shelf:
+    """The runs of this server's folder by what they compute, read once for all visitors."""
+    return Shelf(runs_folder())
+
+
+def found(study: Study) -> Results:
+    """What the runs that are there say of a study."""
+    return results_of(study, runs_folder(), _shelf(str(runs_folder())))
+
+
+def all_studies() -> dict[str, Study]:
+    """The ledger's, then the visitor's own; files that are none are told."""
+    mine, faults = own(runs_folder())
+    for fault in faults:
+        st.warning(plain(fault), icon=":material/warning:")
+    ledger = shipped()
+    return ledger | {name: study for name, study in mine.items() if name not in ledger}
+
+
+def table(studies: Sequence[Study]) -> None:
+    """A row for each claim: what the paper says, what was measured here, the verdict."""
+    st.dataframe(
+        [row(found(study)) for study in studies], key="studies_table", hide_index=True, placeholder="", alt="Studies",
+        column_config={
+            "study": st.column_config.TextColumn("Study", width="medium"),
+            "section": st.column_config.TextColumn("Section", width="small"),
+            "verdict": st.column_config.TextColumn("Verdict", width="small"),
+            "measured": st.column_config.TextColumn("Measured here", width="large"),
+            "runs": st.column_config.TextColumn("Runs", width="small"),
+        },
+    )  # fmt: skip
+
+
+def row(results: Results) -> dict[str, Any]:
+    """A study in one line, by its first comparison."""
+    study, first = results.study, results.rows[0]
+    measured = first.estimate is not None and first.estimate.n > 0
+    return {
+        "study": study.title or study.id,
+        "section": study.claim.section if study.claim else "",
+        "verdict": first.verdict.word,
+        "measured": in_words(study.measure, first.estimate) if first.estimate and measured else "",
+        "runs": f"{results.survey.count('done')} of {study.count()}",
+    }
+
+
+def choose(studies: dict[str, Study]) -> Study:
+    """The study that is looked at; it is in the link."""
+    wanted = st.query_params.get("study", st.session_state.get(_CHOSEN, ""))
+    st.session_state[_CHOSEN] = wanted if wanted in studies else next(iter(studies))
+    st.selectbox("Study", list(studies), key=_CHOSEN, format_func=lambda name: studies[name].title or name,
+                 on_change=_take)  # fmt: skip
+    st.query_params["study"] = st.session_state[_CHOSEN]
+    return studies[st.session_state[_CHOSEN]]
+
+
+def _take() -> None:
+    st.query_params["study"] = st.session_state[_CHOSEN]
+
+
+def show(study: Study) -> None:
+    """One study: its claim, its verdict, its runs. It redraws itself while it is being trained."""
+    if study.claim:
+        st.markdown(f"**The claim [{plain(study.claim.section)}].** {plain(study.claim.says)}")
+    if study.notes:
+        st.caption(plain(study.notes))
+    at_work = process.process_of(study.id, runs_folder()) > 0
+    st.fragment(_draw, run_every=REFRESH_SECONDS if at_work else None)(study, at_work)
+
+
+def _draw(study: Study, at_work: bool) -> None:
+    try:
+        results = found(study)
+    except (RunError, ConfigError) as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    _verdicts(results)
+    _progress(results.survey, at_work)
+    _seeds(results)
+    _more(results)
+    if (process.process_of(study.id, runs_folder()) > 0) != at_work:
+        st.rerun()  # after the buttons: a click that came with this drawing would be lost
+
+
+def _verdicts(results: Results) -> None:
+    for line in results.rows:
+        icon, colour = BADGES[line.verdict.word]
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge(line.verdict.word, icon=icon, color=colour)  # type: ignore[arg-type]
+            st.markdown(f"{plain(line.name)}: {plain(line.verdict.reason)}{_further(line)}")
+    for warning in results.warnings:
+        st.warning(plain(warning), icon=":material/warning:")
+    if any(line.estimate and line.estimate.n for line in results.rows):
+        _chart(results)
+
+
+def _further(line: Row) -> str:
+    if line.verdict.word != "open" or line.estimate is None:
+        return ""
+    if line.further_seeds is None:
+        return ". No number of further seeds that is within reach would settle it."
+    return f". About {line.further_seeds} more seeds would settle it, if they go on like these."
+
+
+def _chart(results: Results) -> None:
+    study, ratio = results.study, results.study.measure.is_time
+    lines = [
+        figures.Interval(line.name, line.estimate.value, line.estimate.low, line.estimate.high)
+        for line in results.rows if line.estimate and line.estimate.n
+    ]  # fmt: skip
+    claimed = study.claim.size if study.claim else None
+    if claimed is not None and study.claim and study.claim.direction == "lower":
+        claimed = -abs(claimed)
+    unit = study.measure.unit or "difference"
+    chart = figures.intervals(lines, f"{unit}, 95 % interval", 1.0 if ratio else 0.0, claimed, ratio)
+    said = "; ".join(f"{line.name}: {line.verdict.reason}" for line in results.rows)
+    st.plotly_chart(chart, key="studies_chart", config={"displayModeBar": False}, alt=f"Intervals. {said}")
+
+
+def _progress(survey: Survey, at_work: bool) -> None:
+    study, done = survey.study, survey.count("done")
+    left = survey.seconds_left()
+    text = f"{done} of {study.count()} runs are done"
+    if survey.count("failed"):
+        text += f", {survey.count('failed')} failed"
+    if left and not survey.finished:
+        text += f"; about {duration(left)} of training left, one run after another"
+    st.progress(min(done / study.count(), 1.0), text)
+    if message := st.session_state.pop(_ERROR, ""):
+        st.error(plain(message), icon=":material/error:")
+    with st.container(horizontal=True):
+        if at_work:
+            st.button("Stop", icon=":material/stop:", key="studies_stop", on_click=process.end,
+                      args=(study.id, runs_folder()), help="Its runs keep their checkpoints")  # fmt: skip
+        elif not survey.finished or survey.unread:
+            st.button("Train what is missing", icon=":material/play_arrow:", key="studies_start", type="primary",
+                      on_click=_start, args=(study.id,))  # fmt: skip
+    if not at_work and not survey.finished:
+        if left is None:
+            config = study.config(study.arms()[0], study.seeds[0])
+            probing.show_estimate(config, survey.epochs_ahead())
+        if words := process.last_words(study.id, runs_folder()):
+            with st.expander("What its last process said", icon=":material/article:"):
+                st.code(words, language=None, wrap_lines=True)
+
+
+def _start(study_id: str) -> None:
+    try:
+        process.begin(study_id, runs_folder())
+    except RunError as error:
+        st.session_state[_ERROR] = str(error)
+
+
+def _seeds(results: Results) -> None:
+    """What each run came to: a row a seed, a column an arm."""
+    if not results.outcomes:
+        return
+    study, measure = results.study, results.study.measure
+    arms = [arm for arm in study.arms() if any(own == arm for own, _ in results.outcomes)]
+    rows = []
+    for seed in study.seeds:
+        values = {arm.name or "difference": results.outcomes.get((arm, seed)) for arm in arms}
+        if any(values.values()):
+            rows.append(
+                {"seed": seed, **{name: _value(kept[1], measure.unit) if kept else "" for name, kept in values.items()}}
+            )
+    what = f"{UNITS[measure.along]} to {measure.metric} {measure.to_reach:g}" if measure.to_reach else measure.metric
+    st.markdown(f"**Each run:** {plain(measure.reading or what)}")
+    st.dataframe(rows, hide_index=True, key="studies_seeds", placeholder="", alt="What each run came to")
+
+
+def _value(value: float | Time, unit: str) -> str:
+    if isinstance(value, Time):
+        return f"{value.value:.2f}" if value.reached else f"> {value.value:g}"
+    return f"{100 * value:.1f} %" if unit else f"{value:.4g}"
+
+
+def _more(results: Results) -> None:
+    study = results.study
+    ids = list(dict.fromkeys(name for line in results.rows for name in line.runs))
+    with st.container(horizontal=True):
+        if st.button(
+            "Compare its runs", icon=":material/compare_arrows:", key="studies_compare", disabled=len(ids) < 2
+        ):
+            live.open_page("compare", ids)
+        st.download_button("Download the study file", write(study), f"{study.id}.yaml", "application/yaml",
+                           icon=":material/download:", key="studies_file")  # fmt: skip
+    with st.expander("The study file, and the command that runs it", icon=":material/terminal:"):
+        st.code(f"python -m alexnet_explorer study run {study.id}", language="bash")
+        st.code(write(study), language="yaml")
+    queueing.show_fault()

@@ -1,0 +1,84 @@
+"""Work of a session that takes longer than a click: in the background, with a bar and a way to stop it."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import streamlit as st
+
+from alexnet_explorer.runs import RunError
+from alexnet_explorer.ui.text import plain
+
+T = TypeVar("T")
+Progress = Callable[[float, str], None]
+
+PATIENCE = 0.8  # seconds in which most is done, before a bar is shown
+REFRESH_SECONDS = 0.5
+
+
+class Work(threading.Thread, Generic[T]):
+    """One piece of work. `result` is there at the end, or `message` says in words why not."""
+
+    def __init__(self, act: Callable[[Progress], T]) -> None:
+        super().__init__(daemon=True)
+        self._act = act
+        self._stopped = False
+        self.share, self.text = 0.0, "Beginning"
+        self.result: T | None = None
+        self.message = "This could not be done: the terminal of the app says why."
+
+    def run(self) -> None:
+        try:
+            self.result = self._act(self._hear)
+        except RunError as error:
+            self.message = str(error)
+
+    def stop(self) -> None:
+        """End it at its next step."""
+        self._stopped = True
+
+    def _hear(self, share: float, text: str) -> None:
+        self.share, self.text = share, text
+        if self._stopped:
+            raise RunError("Stopped.")
+
+
+@st.cache_resource(show_spinner=False)
+def _works() -> dict[str, Work[object]]:
+    """Those of this server; a session knows its own by their names."""
+    return {}
+
+
+def begin(slot: str, act: Callable[[Progress], object]) -> None:
+    """Do this for the session, in place of what was done in this slot before."""
+    forget(slot)
+    name = secrets.token_hex(8)
+    st.session_state[f"working_{slot}"] = name
+    work = _works()[name] = Work(act)
+    work.start()
+    work.join(PATIENCE)
+
+
+def forget(slot: str) -> None:
+    """Stop what is done in this slot, and let go of its result."""
+    if work := _works().pop(st.session_state.pop(f"working_{slot}", ""), None):
+        work.stop()
+
+
+def finished(slot: str) -> Work[object] | None:
+    """What was done in this slot, once it is over; while it is under way a bar is drawn."""
+    work = _works().get(st.session_state.get(f"working_{slot}", ""))
+    if work and work.is_alive():
+        st.fragment(_progress, run_every=REFRESH_SECONDS)(work)
+        return None
+    return work
+
+
+def _progress(work: Work[object]) -> None:
+    st.progress(min(work.share, 1.0), plain(work.text))
+    st.button("Stop", icon=":material/stop:", key=f"stop_{work.name}", on_click=work.stop)
+    if not work.is_alive():
+        st.rerun()

@@ -1,0 +1,224 @@
+"""A study is trained to its end, whatever interrupts it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alexnet_explorer.launch.queue import Entry
+from alexnet_explorer.runs import Run, list_runs
+from alexnet_explorer.studies import execute
+from alexnet_explorer.studies.execute import Execution
+from alexnet_explorer.studies.results import results
+from alexnet_explorer.studies.study import parse
+from alexnet_explorer.training.loop import train
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+STUDY = """
+id: tiny
+base:
+  preset: alexnet-32
+  data: colours
+  set: {model.input_size: 16, model.widths: [4, 4, 4, 4, 4], model.fc_widths: [8], train.precision: fp32,
+        train.threads: 1, train.clean_passes: 2}
+factors: {activation: {relu: {}, tanh: {model.activation: tanh}}}
+contrast: activation
+seeds: [1, 2]
+stop: {epochs: 2}
+measure: {metric: clean/top1_error}
+"""
+SWEEP = "sweep: {values: [0.01, 0.03], epochs: 1}\n"
+
+
+class Immediate:
+    """A queue in which a run is done as soon as it is added; `spoil` may do something to it first."""
+
+    def __init__(self, spoil=lambda run: None):
+        self.added, self.stopped, self.spoil = [], [], spoil
+        self.held: list[Run] = []
+
+    def at_once(self):
+        return 1
+
+    def entries(self):
+        return [Entry(run, run.status(), 0) for run in self.held]
+
+    def add(self, run):
+        self.added.append(run)
+        self.spoil(run)
+        if run not in self.held:
+            train(run)
+
+    def stop(self, run):
+        self.stopped.append(run)
+
+
+@pytest.fixture
+def execution(packed, tmp_path, monkeypatch):
+    """Builds an execution on a queue of the test's own."""
+    monkeypatch.setattr(execute, "POLL_SECONDS", 0)
+
+    def build(text=STUDY, queue=None, code="", **given):
+        made = Execution(parse(text), packed, tmp_path / "runs", code, **given)
+        made.queue = queue or Immediate()
+        return made
+
+    return build
+
+
+def test_a_study_is_trained_whole_sweep_first_and_a_second_call_trains_nothing(execution, tmp_path):
+    lines = []
+    first = execution(STUDY + SWEEP, report=lambda found: lines.append(found.count("done")))
+    found = first.run()
+    assert found.finished and found.count("done") == 8 == len(first.queue.added)
+    assert lines[0] == 0 and lines[-1] == 8 and lines == sorted(lines)
+    order = [run.config.train.epochs for run in first.queue.added]
+    assert order == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert all(arm in found.chosen for arm in found.study.arms())
+    again = execution(STUDY + SWEEP)
+    assert again.run().finished and again.queue.added == []
+    assert len(list_runs(tmp_path / "runs", gallery=False)) == 8
+
+
+def test_other_seeds_cost_their_own_runs_only(execution):
+    execution().run()
+    more = execution(STUDY.replace("[1, 2]", "[1, 2, 3]"))
+    assert more.run().finished
+    assert [run.config.train.seed for run in more.queue.added] == [3, 3]
+
+
+def test_a_run_that_fails_is_tried_once_more_and_then_told(execution):
+    def spoil(run):
+        if run.config.model.activation == "tanh":
+            run.settle("failed", "the disk is full")
+
+    class Failing(Immediate):
+        def add(self, run):
+            self.added.append(run)
+            spoil(run)
+            if run.status().state != "failed":
+                train(run)
+
+    made = execution(queue=Failing())
+    found = made.run()
+    assert found.finished and found.count("failed") == 2 and found.count("done") == 2
+    assert len(made.queue.added) == 2 + 2 * 2
+    assert execution(queue=Failing()).run().count("failed") == 2  # and not again
+
+
+def test_a_run_that_failed_once_and_then_trains_counts(execution):
+    failed = []
+
+    class Once(Immediate):
+        def add(self, run):
+            self.added.append(run)
+            key = run.config.model.activation, run.config.train.seed
+            if key in failed:
+                train(run)
+            else:
+                failed.append(key)
+                run.settle("failed", "the power went")
+
+    found = execution(queue=Once()).run()
+    assert found.count("done") == 4 and found.count("failed") == 0
+
+
+def test_what_was_broken_off_goes_on_where_it_was(execution):
+    """Stopped after the first step: the same runs are taken up, with their checkpoints."""
+    queue = Immediate(spoil=lambda run: run.request_stop())
+    stopped = execution(queue=queue)
+    stopped.stopping = lambda: len(queue.added) == 2  # one at work, one that waits
+    assert stopped.run().count("done") == 0
+    assert [(run.status().state, run.status().step) for run in queue.added] == [("stopped", 1)] * 2
+    again = execution()
+    assert again.run().finished and again.queue.added[:2] == queue.added and len(again.queue.added) == 4
+
+
+def test_stopping_puts_down_what_was_started_and_nothing_else(execution, small, packed, tmp_path):
+    from alexnet_explorer.runs import new_run
+
+    other = new_run(small(), packed, tmp_path / "runs")
+    queue = Immediate()
+    queue.spoil = queue.held.append  # a run stays in the queue
+    made = execution(queue=queue, stopping=lambda: len(queue.added) == 2)
+    queue.held.append(other)
+    made.run()
+    assert queue.stopped == queue.added and len(queue.added) == 2  # at once, and the next in the queue
+
+
+def test_a_run_that_somebody_stops_meanwhile_is_left_alone(execution):
+    queue = Immediate(spoil=lambda run: run.request_stop() if run.config.model.activation == "tanh" else None)
+    found = execution(queue=queue).run()
+    assert found.count("under way") == 2 and found.count("done") == 2 and len(queue.added) == 4
+
+
+def test_no_run_is_started_once_the_budget_is_spent(execution):
+    made = execution(STUDY + "budget_hours: 1e-9\n")
+    found = made.run()
+    assert made.spent(found) and len(made.queue.added) == 2 and not found.finished
+    assert execution(STUDY + "budget_hours: 9\n").run().finished
+
+
+def test_a_reading_is_taken_once_of_each_run_and_other_studies_add_theirs(execution):
+    reading = re.sub(r"(?m)^(factors|contrast|measure):.*$", "", STUDY).replace("{model", "{model.towers: 2, model")
+    found = execution(reading + "measure: {reading: tower-colour}").run()
+    assert found.finished and found.count("done") == 2 and found.unread == []
+    (row,) = results(found).rows
+    assert row.id == "tiny" and row.estimate.n == 2 and row.seeds == (1, 2)
+    kept = json.loads((found.counted[0].done.path / "readings.json").read_bytes())
+    other = execution(reading + "measure: {reading: neighbours}")
+    assert other.run().unread == [] and other.queue.added == []
+    both = json.loads((found.counted[0].done.path / "readings.json").read_bytes())
+    assert both["tower-colour"] == kept["tower-colour"] and set(both) == {"tower-colour", "neighbours"}
+
+
+def test_runs_of_other_code_do_not_count_unless_they_may(execution, monkeypatch):
+    execution().run()
+    fresh = execution(code="another")
+    assert fresh.look().count("done") == 0
+    assert execution(code="").look().count("done") == 4
+
+
+@pytest.fixture
+def command(packed, tmp_path):
+    """Starts `python -m alexnet_explorer study …` on a study file, as a process of its own."""
+    (tmp_path / "tiny.yaml").write_text(STUDY.replace("epochs: 2", "epochs: 20").replace("[1, 2]", "[1]"))
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+
+    def start(*arguments):
+        return subprocess.Popen(
+            [sys.executable, "-m", "alexnet_explorer", "study", *arguments, "--runs", str(tmp_path / "runs")],
+            cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+
+    return start
+
+
+def test_the_command_trains_through_the_queue_is_stopped_by_ctrl_c_and_goes_on(command, tmp_path):
+    study = str(tmp_path / "tiny.yaml")
+    process = command("run", study)
+    runs = tmp_path / "runs"
+    deadline = time.monotonic() + 90
+    while not any(run.status().step for run in list_runs(runs, gallery=False)):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "0 of 2 runs done" in errors and "not run yet" in out
+    before = {run.id for run in list_runs(runs, gallery=False)}
+    out, errors = command("run", study, "--json").communicate(timeout=150)
+    (claim,) = json.loads(out)["claims"]
+    assert claim["id"] == "tiny" and claim["n"] == 1 and len(claim["runs"]) == 2, errors
+    found = list_runs(runs, gallery=False)
+    assert len(found) == 2 and before <= {run.id for run in found}
+    assert {run.status().state for run in found} == {"done"}
+    out, _ = command("report", study).communicate(timeout=60)
+    assert "activation tanh against relu" in out

@@ -1,0 +1,79 @@
+"""The ledger as it ships."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from alexnet_explorer import cli
+from alexnet_explorer.config import ConfigError
+from alexnet_explorer.studies import ledger
+from alexnet_explorer.studies.ledger import find_study, own_folder, results_of, shipped
+from alexnet_explorer.studies.study import write
+
+# The ids of the table of the paper's claims.
+CLAIMS = {
+    "relu-speed",
+    "lrn",
+    "overlap",
+    "towers",
+    "tower-roles",
+    "augment",
+    "dropout",
+    "depth",
+    "ten-crop",
+    "features",
+}
+
+
+def test_every_claim_of_the_paper_has_its_study():
+    studies = shipped()
+    assert set(studies) == CLAIMS
+    assert all(study.claim and study.claim.section and study.title for study in studies.values())
+    assert all(len(study.seeds) >= 5 for study in studies.values())
+
+
+def test_a_row_rests_on_runs_that_are_there():
+    for study in shipped().values():
+        for row in results_of(study, ledger.SHIPPED).rows:  # a folder without runs of its own
+            assert (row.verdict.word == "not run yet") == (row.estimate is None or row.estimate.n == 0)
+            assert bool(row.runs) == (row.verdict.word != "not run yet")
+
+
+def test_each_claim_has_one_row_of_its_own_id():
+    for study in shipped().values():
+        ids = [row.id for row in results_of(study, ledger.SHIPPED).rows]
+        assert ids[0] == study.id and len(set(ids)) == len(ids)
+        assert all(name.startswith(f"{study.id}/") for name in ids[1:])
+
+
+def test_the_ledger_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["alexnet_explorer", "study", "report", "ledger", "--json", "--runs", str(tmp_path)]
+    )
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    claims = json.loads(capsys.readouterr().out)["claims"]
+    assert {claim["id"] for claim in claims} >= CLAIMS
+    assert all({"id", "estimate", "interval", "n", "unit", "verdict", "runs"} <= claim.keys() for claim in claims)
+
+
+def test_own_studies_are_found_by_name_or_file_and_a_damaged_one_hides_no_other(tmp_path):
+    own = shipped()["lrn"].model_copy(update={"id": "mine"})
+    folder = own_folder(tmp_path)
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(write(own), encoding="utf-8")
+    (folder / "broken.yaml").write_text("id: [")
+    assert find_study("mine", tmp_path) == own == find_study(str(folder / "mine.yaml"), tmp_path)
+    assert ledger.own(tmp_path)[0] == {"mine": own} and "broken.yaml, line 1" in ledger.own(tmp_path)[1][0]
+    with pytest.raises(ConfigError, match=r"there is no study 'yours': write a file, or one of mine, .*lrn"):
+        find_study("yours", tmp_path)
+
+
+def test_reading_a_study_needs_no_pytorch():
+    code = (
+        "import sys; from alexnet_explorer.studies import ledger; ledger.shipped(); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
