@@ -198,15 +198,20 @@ def report(
     runs: RunsFolder = RUNS,
 ) -> None:
     """A comparison of runs as a file: settings, curves, metrics, machines, and how to repeat it."""
-    from .document import FORMATS
     from .report import comparison
 
     if len(set(ids)) < 2:
         _fail("report: give the ids of two different runs or more")
-    if out.suffix not in FORMATS:
-        _fail(f"--out={out}: the name of the file ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    _check_report(out)
     _write(out, comparison([find_run(run_id, runs) for run_id in dict.fromkeys(ids)]).to_file(out.suffix))
     typer.echo(f"written to {out}")
+
+
+def _check_report(out: Path) -> None:
+    from .document import FORMATS
+
+    if out.suffix not in FORMATS:
+        _fail(f"--out={out}: the name of the file ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
 
 
 def _ways(chosen: dict[str, Run], metric: str, level: float) -> dict[str, Any]:
@@ -531,10 +536,20 @@ def study_run(
 
 
 @study_app.command("report")
-def study_report(name: StudyName, as_json: AsJson = False, runs: RunsFolder = RUNS) -> None:
+def study_report(
+    name: StudyName,
+    out: Annotated[Path | None, typer.Option(help="FILE.html, FILE.md, or FILE.zip, of one study")] = None,
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
     """What the runs of a study say so far; `ledger` is all that ship with the project. Nothing is trained."""
-    from .studies.ledger import LEDGER, find_study, shipped
+    from .report import study as study_document
+    from .studies.ledger import LEDGER, find_study, results_of, shipped
 
+    if out:
+        _check_report(out)
+        _write(out, study_document(results_of(find_study(name, runs), runs)).to_file(out.suffix))
+        typer.echo(f"written to {out}", err=as_json)
     _print_claims(list(shipped().values()) if name == LEDGER else [find_study(name, runs)], runs, as_json)
 
 

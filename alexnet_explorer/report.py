@@ -10,9 +10,12 @@ from typing import Any
 from . import __version__
 from .commands import repeat_command
 from .comparing import METRICS, Track, value_text
-from .document import Cell, Chart, Code, Column, Document, Section, Table, Text
+from .document import Cell, Chart, Code, Column, Document, Part, Section, Table, Text
 from .notes import read_notes
 from .runs import Run, differences
+from .studies.results import Results
+from .studies.statistics import Time
+from .studies.study import UNITS, write
 from .weights_file import digest_of, read_bytes
 
 _CURVES = {"loss": "loss (cross-entropy, nats)", "top1_error": "top-1 error (%)"}
@@ -43,6 +46,99 @@ def comparison(runs: Sequence[Run], names: Mapping[str, str] | None = None) -> D
         ],
         config_files(runs),
     )
+
+
+def study(results: Results) -> Document:
+    """A study: its question, its verdict, every run, and what repeats it. Raises RunError, WeightsError."""
+    asked, survey = results.study, results.survey
+    runs = list(dict.fromkeys(run for run, _ in results.outcomes.values()))
+    named = {run.id: f"{arm.name or asked.id}, seed {seed}" for (arm, seed), (run, _) in results.outcomes.items()}
+    claim = [Text(f"The claim [{asked.claim.section}]: {asked.claim.says}")] if asked.claim else []
+    opening = Text(
+        f"{survey.count('done')} of {asked.count()} runs are done. Made by AlexNet Explorer {__version__} on "
+        f"{time.strftime('%d %B %Y')}."
+    )
+    warnings = [Text(f"Note: {warning}.") for warning in results.warnings]
+    drawn = [chart] if (chart := intervals(results)) else []
+    came_out: list[Part] = [_rows(results), *drawn, *warnings]
+    question: list[Part] = [*claim, *([Text(asked.notes)] if asked.notes else []), opening]
+    sections = [
+        Section("The question", question),
+        Section("What came out", came_out),
+    ]
+    if runs:
+        sections.append(Section("Each run", [each_run(results), *_sweep(results), *provenance(runs, named)]))
+    command = f"python -m alexnet_explorer study run {asked.id}.yaml"
+    advice = (
+        "In a clone of AlexNet Explorer with the versions above, this trains what is missing, and says the verdict."
+    )
+    repeat: list[Part] = [Text(advice), Code(command), Code(write(asked), f"{asked.id}.yaml")]
+    sections.append(Section("How to repeat it", repeat))
+    return Document(asked.title or asked.id, sections, config_files(runs) | {f"{asked.id}.yaml": write(asked)})
+
+
+def intervals(results: Results) -> Chart | None:
+    """The estimates of a study with their intervals, and what was claimed; None before there are any."""
+    from . import figures
+
+    asked, ratio = results.study, results.study.measure.is_time
+    rows = [(row.name, row.estimate) for row in results.rows if row.estimate and row.estimate.n]
+    if not rows:
+        return None
+    lines = [figures.Interval(name, found.value, found.low, found.high) for name, found in rows]
+    claimed = asked.claim.size if asked.claim else None
+    if claimed is not None and asked.claim and asked.claim.direction == "lower" and not ratio:
+        claimed = -abs(claimed)
+    unit = asked.measure.unit or "difference"
+    drawn = figures.intervals(lines, f"{unit}, 95 % interval", 1.0 if ratio else 0.0, claimed, ratio)
+    said = "Intervals. " + "; ".join(f"{row.name}: {row.verdict.reason}" for row in results.rows)
+    columns = [Column("comparison"), Column(f"estimate ({unit})"), Column("low"), Column("high")]
+    return Chart("Intervals", drawn, said, Table("Intervals", columns, [[*vars(line).values()] for line in lines]))
+
+
+def _rows(results: Results) -> Table:
+    columns = [
+        Column("comparison"), Column("verdict"), Column("why"), Column("pairs", "g"), Column("p", ".2g"),
+        Column("p by Holm", ".2g"), Column("more seeds", "g"),
+    ]  # fmt: skip
+    rows: list[list[Cell]] = [
+        [row.name, row.verdict.word, row.verdict.reason, row.estimate.n if row.estimate else 0,
+         row.estimate.p_value if row.estimate else None, row.p_adjusted, row.further_seeds]
+        for row in results.rows
+    ]  # fmt: skip
+    return Table("Verdicts", columns, rows)
+
+
+def each_run(results: Results) -> Table:
+    """What each run came to: a row a seed, a column an arm; a time that was not reached is '> its limit'."""
+    asked, measure = results.study, results.study.measure
+    arms = list(dict.fromkeys(arm for arm in asked.arms() for own, _ in results.outcomes if own == arm))
+    unit = f"{UNITS[measure.along]} to {measure.metric} {measure.to_reach:g}" if measure.to_reach else measure.metric
+    rows: list[list[Cell]] = []
+    for seed in asked.seeds:
+        kept = [results.outcomes.get((arm, seed)) for arm in arms]
+        if any(kept):
+            rows.append([seed, *(_outcome(one[1], measure.unit) if one else None for one in kept)])
+    columns = [Column("seed"), *(Column(arm.name or "difference") for arm in arms)]
+    return Table(f"Each run: {measure.reading or unit}", columns, rows)
+
+
+def _outcome(value: float | Time, unit: str) -> str:
+    if isinstance(value, Time):
+        return f"{value.value:.2f}" if value.reached else f"> {value.value:g}"
+    return f"{100 * value:.1f} %" if unit else f"{value:.4g}"
+
+
+def _sweep(results: Results) -> list[Table]:
+    """What the sweep found for each arm: a column a value."""
+    swept, chosen = results.study.sweep, results.survey.chosen
+    if swept is None or not chosen:
+        return []
+    columns = [Column("arm"), *(Column(f"{value:g}", ".3f") for value in swept.values), Column("chosen", "g")]
+    rows: list[list[Cell]] = [
+        [arm.name, *(found.scores.get(value) for value in swept.values), found.value] for arm, found in chosen.items()
+    ]
+    return [Table(f"Sweep of {swept.field}: {swept.choose} after {swept.epochs} epochs", columns, rows)]
 
 
 def default_names(runs: Sequence[Run]) -> dict[str, str]:

@@ -265,7 +265,8 @@ def judge(study: Study, found: Estimate | None, p_adjusted: float | None = None)
     Contradicted: it lies on the other side, or short of the size that counts. Else open.
     """
     if found is None or found.n == 0:
-        return Verdict("not run yet", "no pair of runs is done")
+        hours = f", about {study.hours:.1f} h on 2 cores at most" if study.hours else ""
+        return Verdict("not run yet", f"no pair of runs is done; it takes {study.count()} runs{hours}")
     said = in_words(study.measure, found)
     none = 1.0 if study.measure.is_time else 0.0
     up, down = found.low > none, found.high < none
@@ -292,20 +293,23 @@ def _falls_short(claim: Claim, found: Estimate) -> bool:
 
 
 def in_words(measure: Measure, found: Estimate) -> str:
-    """'1.8 times the epochs (95 % interval 1.6 to 2.0, n = 5)'."""
-    if measure.is_time:
-        unit = f"times the {UNITS[measure.along]}"
-        value = "not known" if found.value is None else f"{found.value:.2f} {unit}"
-        ends = [f"{end:.2f}" if math.isfinite(end) and end > 0 else "" for end in (found.low, found.high)]
-    else:
-        unit = "points" if measure.unit else ""
-        value = f"{found.value:+.2f} {unit}".rstrip() if found.value is not None else "not known"
-        ends = [f"{end:+.2f}" if math.isfinite(end) else "" for end in (found.low, found.high)]
-    low, high = ends
+    """'1.80 times the epochs (95 % interval 1.60 to 2.00, n = 5)'; 'more than 4.10 times the epochs (95 %, n = 5)'."""
+    ratio = measure.is_time
+    unit = f"times the {UNITS[measure.along]}" if ratio else "points" if measure.unit else ""
+
+    def number(value: float) -> str:
+        return f"{value:.2f}" if ratio else f"{value:+.2f}"
+
+    low, high = (
+        number(end) if math.isfinite(end) and (end > 0 or not ratio) else "" for end in (found.low, found.high)
+    )
+    if found.value is None:
+        bound = f"more than {low}" if low else f"less than {high}" if high else "not known how many"
+        return f"{bound} {unit} (95 %, n = {found.n})"
     if low and high:
         interval = f"95 % interval {low} to {high}"
     elif low or high:
-        interval = f"95 % interval {'above ' + low if low else 'below ' + high}" + ("" if found.value else f" {unit}")
+        interval = f"95 % interval {'above ' + low if low else 'below ' + high}"
     else:
         interval = "no interval"
-    return f"{value} ({interval}, n = {found.n})"
+    return f"{number(found.value)} {unit}".rstrip() + f" ({interval}, n = {found.n})"

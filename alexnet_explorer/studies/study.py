@@ -153,6 +153,9 @@ class Study(_Part):
     stop: Stop
     sweep: Sweep | None = None
     measure: Measure = Measure()
+    hours: float | None = Field(
+        None, gt=0, description="what all of its runs take on 2 cores, at most, by a few measured steps"
+    )
     budget_hours: float | None = Field(None, gt=0, description="no run is started after so many hours of training")
     notes: str = ""
 

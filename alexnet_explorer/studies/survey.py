@@ -69,8 +69,8 @@ def ships(run: Run) -> bool:
 def code_of(run: Run) -> str:
     """The digest of the code that computed a run; empty where it has not begun, or began before this was noted."""
     try:
-        return str(json.loads((run.path / "env.json").read_bytes()).get("code", ""))
-    except (OSError, ValueError, AttributeError):
+        return str((run.env() or {}).get("code", ""))
+    except RunError:
         return ""
 
 

@@ -167,12 +167,12 @@ def busy(root: Path) -> bool:
 # On the page
 
 
-def show_estimate(config: RunConfig, epochs: int = 0) -> None:
+def show_estimate(config: RunConfig, epochs: int = 0, place: str = "") -> None:
     """The button that measures what a training will need, and the result as long as it is this config's.
 
-    With `epochs` the time is that of so many, of several runs together.
+    With `epochs` the time is that of so many, of several runs together. `place` tells two on one page apart.
     """
-    probe = _asked("estimate", config, "Estimate time and memory", "timer")
+    probe = _asked("estimate", config, "Estimate time and memory", "timer", place)
     if probe is None or probe.result is None:
         return
     result = probe.result
@@ -210,14 +210,14 @@ def show_rate(config: RunConfig) -> None:
         st.caption("It is the rate in use." if in_use else "A tenth of the rate at which the loss turns upwards.")
 
 
-def _asked(kind: Kind, config: RunConfig, label: str, icon: str) -> Probe | None:
+def _asked(kind: Kind, config: RunConfig, label: str, icon: str, place: str = "") -> Probe | None:
     """The button that asks for a measurement, how far it is, and why there is none; the measurement of this config."""
     probe = shared().find(kind, config)
     at_work = probe is not None and probe.is_alive()
-    st.button(label, icon=f":material/{icon}:", key=f"probe_{kind}", disabled=at_work, width="stretch",
+    st.button(label, icon=f":material/{icon}:", key=f"probe_{kind}{place}", disabled=at_work, width="stretch",
               on_click=_begin, args=(kind, config))  # fmt: skip
     if probe and at_work:
-        st.fragment(_progress, run_every=REFRESH_SECONDS)(probe)
+        st.fragment(_progress, run_every=REFRESH_SECONDS)(probe, place)
         return None
     if probe is None:
         if st.session_state.get(f"probed_{kind}"):
@@ -238,7 +238,7 @@ def _begin(kind: Kind, config: RunConfig) -> None:
         probe.start()
 
 
-def _progress(probe: Probe) -> None:
+def _progress(probe: Probe, place: str) -> None:
     text = f"{probe.text}, {duration(time.monotonic() - probe.since)}"
     if probe.share:
         st.progress(min(probe.share, 1.0), plain(text))
@@ -246,7 +246,7 @@ def _progress(probe: Probe) -> None:
         st.caption(f":material/hourglass_top: {plain(text)}")
     if probe.points:
         _chart(probe)
-    st.button("Stop", icon=":material/stop:", key=f"probe_{probe.kind}_stop", on_click=probe.stop)
+    st.button("Stop", icon=":material/stop:", key=f"probe_{probe.kind}{place}_stop", on_click=probe.stop)
     if not probe.is_alive():
         st.rerun()
 

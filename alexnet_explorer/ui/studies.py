@@ -7,16 +7,15 @@ from typing import Any
 
 import streamlit as st
 
-from alexnet_explorer import figures
 from alexnet_explorer.config import ConfigError
+from alexnet_explorer.report import each_run, intervals
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.studies import process
 from alexnet_explorer.studies.ledger import own, results_of, shipped
 from alexnet_explorer.studies.results import Results, Row, Word, in_words
-from alexnet_explorer.studies.statistics import Time
-from alexnet_explorer.studies.study import UNITS, Study, write
+from alexnet_explorer.studies.study import Study, write
 from alexnet_explorer.studies.survey import Shelf, Survey
-from alexnet_explorer.ui import live, probing, queueing
+from alexnet_explorer.ui import live, probing, queueing, reporting
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.words import duration
@@ -128,8 +127,8 @@ def _verdicts(results: Results) -> None:
             st.markdown(f"{plain(line.name)}: {plain(line.verdict.reason)}{_further(line)}")
     for warning in results.warnings:
         st.warning(plain(warning), icon=":material/warning:")
-    if any(line.estimate and line.estimate.n for line in results.rows):
-        _chart(results)
+    if chart := intervals(results):
+        st.plotly_chart(chart.figure, key="studies_chart", config={"displayModeBar": False}, alt=chart.alt)
 
 
 def _further(line: Row) -> str:
@@ -138,21 +137,6 @@ def _further(line: Row) -> str:
     if line.further_seeds is None:
         return ". No number of further seeds that is within reach would settle it."
     return f". About {line.further_seeds} more seeds would settle it, if they go on like these."
-
-
-def _chart(results: Results) -> None:
-    study, ratio = results.study, results.study.measure.is_time
-    lines = [
-        figures.Interval(line.name, line.estimate.value, line.estimate.low, line.estimate.high)
-        for line in results.rows if line.estimate and line.estimate.n
-    ]  # fmt: skip
-    claimed = study.claim.size if study.claim else None
-    if claimed is not None and study.claim and study.claim.direction == "lower":
-        claimed = -abs(claimed)
-    unit = study.measure.unit or "difference"
-    chart = figures.intervals(lines, f"{unit}, 95 % interval", 1.0 if ratio else 0.0, claimed, ratio)
-    said = "; ".join(f"{line.name}: {line.verdict.reason}" for line in results.rows)
-    st.plotly_chart(chart, key="studies_chart", config={"displayModeBar": False}, alt=f"Intervals. {said}")
 
 
 def _progress(survey: Survey, at_work: bool) -> None:
@@ -191,26 +175,12 @@ def _start(study_id: str) -> None:
 
 def _seeds(results: Results) -> None:
     """What each run came to: a row a seed, a column an arm."""
-    if not results.outcomes:
-        return
-    study, measure = results.study, results.study.measure
-    arms = [arm for arm in study.arms() if any(own == arm for own, _ in results.outcomes)]
-    rows = []
-    for seed in study.seeds:
-        values = {arm.name or "difference": results.outcomes.get((arm, seed)) for arm in arms}
-        if any(values.values()):
-            rows.append(
-                {"seed": seed, **{name: _value(kept[1], measure.unit) if kept else "" for name, kept in values.items()}}
-            )
-    what = f"{UNITS[measure.along]} to {measure.metric} {measure.to_reach:g}" if measure.to_reach else measure.metric
-    st.markdown(f"**Each run:** {plain(measure.reading or what)}")
-    st.dataframe(rows, hide_index=True, key="studies_seeds", placeholder="", alt="What each run came to")
-
-
-def _value(value: float | Time, unit: str) -> str:
-    if isinstance(value, Time):
-        return f"{value.value:.2f}" if value.reached else f"> {value.value:g}"
-    return f"{100 * value:.1f} %" if unit else f"{value:.4g}"
+    if results.outcomes:
+        runs = each_run(results)
+        st.markdown(f"**{plain(runs.title)}**")
+        columns = [column.title for column in runs.columns]
+        rows = [dict(zip(columns, row, strict=True)) for row in runs.rows]
+        st.dataframe(rows, hide_index=True, key="studies_seeds", placeholder="", alt=runs.title)
 
 
 def _more(results: Results) -> None:
@@ -221,7 +191,8 @@ def _more(results: Results) -> None:
             "Compare its runs", icon=":material/compare_arrows:", key="studies_compare", disabled=len(ids) < 2
         ):
             live.open_page("compare", ids)
-        st.download_button("Download the study file", write(study), f"{study.id}.yaml", "application/yaml",
+        reporting.show_study(results)
+        st.download_button("Study file", write(study), f"{study.id}.yaml", "application/yaml",
                            icon=":material/download:", key="studies_file")  # fmt: skip
     with st.expander("The study file, and the command that runs it", icon=":material/terminal:"):
         st.code(f"python -m alexnet_explorer study run {study.id}", language="bash")

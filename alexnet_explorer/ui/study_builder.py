@@ -73,7 +73,7 @@ def show() -> None:
     st.markdown(f"**{study.count()} runs**: {len(study.arms())} arms ({arms}) with {len(study.seeds)} seeds each.")
     trials = study.count() - len(study.arms()) * len(study.seeds)
     total = trials * (study.sweep.epochs if study.sweep else 0) + (study.count() - trials) * study.stop.epochs
-    probing.show_estimate(study.config(study.arms()[0], study.seeds[0]), total)
+    probing.show_estimate(study.config(study.arms()[0], study.seeds[0]), total, "_builder")
     st.button("Keep this study", icon=":material/save:", key="builder_keep", on_click=_keep, args=(study,),
               disabled=not title.strip())  # fmt: skip
     if not title.strip():
