@@ -193,8 +193,7 @@ def _html(part: Part) -> str:
             f'<h3>{html.escape(part.title)}</h3>\n<div class="table"><table>\n<thead><tr>{head}</tr></thead>\n'
             f"<tbody>\n{rows}\n</tbody>\n</table></div>"
         )
-    alt = html.escape(part.alt)
-    drawing = _drawing(part.figure).replace("<", "\\u003c")  # no end of the script inside it
+    alt, drawing = html.escape(part.alt), _drawing(part.figure)  # in which Plotly writes < as \u003c
     return (
         f'<figure><h3>{html.escape(part.title)}</h3>\n<div class="chart" role="img" aria-label="{alt}">'
         f'<script type="application/json">{drawing}</script></div>\n<figcaption>{alt}</figcaption></figure>'

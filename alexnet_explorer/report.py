@@ -11,6 +11,7 @@ from . import __version__
 from .commands import repeat_command
 from .comparing import METRICS, Track, value_text
 from .document import Cell, Chart, Code, Column, Document, Part, Section, Table, Text
+from .notes import read_notes
 from .runs import Run, differences
 from .studies.results import Results
 from .studies.statistics import Time
@@ -141,8 +142,8 @@ def _sweep(results: Results) -> list[Table]:
 
 
 def default_names(runs: Sequence[Run]) -> dict[str, str]:
-    """A name for each run's id: its title, with the end of its id where titles repeat."""
-    titles = [run.title for run in runs]
+    """A name for each run's id: the one it was given, else its title; with the end of its id where they repeat."""
+    titles = [read_notes(run.path).name or run.title for run in runs]
     return {
         run.id: title if titles.count(title) == 1 else f"{title} #{run.id[-4:]}"
         for run, title in zip(runs, titles, strict=True)
@@ -176,7 +177,7 @@ def curves(runs: Sequence[Run], named: Mapping[str, str]) -> list[Chart]:
 
 
 def provenance(runs: Sequence[Run], named: Mapping[str, str]) -> list[Table]:
-    """What each run is: state, seed, data, weights, time; and the machine and versions that computed it."""
+    """What each run is: state, seed, data, weights, time; the machine and versions that computed it; what was noted."""
     columns = [
         Column("run"), Column("id"), Column("state"), Column("epochs", "g"), Column("seed"), Column("data"),
         Column("digest of the data"), Column("digest of the weights"), Column("time (s)", ".0f"),
@@ -191,10 +192,15 @@ def provenance(runs: Sequence[Run], named: Mapping[str, str]) -> list[Table]:
     facts = {run.id: _flat(run.env() or {}) for run in runs}
     keys = list(dict.fromkeys(key for known in facts.values() for key in known))
     machines = [[named[run.id], *(facts[run.id].get(key) for key in keys)] for run in runs]
-    return [
+    tables = [
         Table("Seeds, data, weights, time", columns, rows),
         Table("Hardware and versions", [Column("run"), *map(Column, keys)], machines),
     ]
+    notes = {run.id: read_notes(run.path) for run in runs}
+    if any(said.tags or said.note for said in notes.values()):
+        written = [[named[run_id], ", ".join(said.tags), said.note] for run_id, said in notes.items()]
+        tables.append(Table("Notes", [Column("run"), Column("tags"), Column("note")], written))
+    return tables
 
 
 def how_to_repeat(runs: Sequence[Run], named: Mapping[str, str]) -> list[Text | Code]:

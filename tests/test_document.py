@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import plotly.graph_objects as go
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -19,6 +19,7 @@ HOSTILE = (
     "http://x.example", "www.x.example", "C:\\new\\table", '"quoted", and', "<!-- plotly -->", "/* plotly */", "\\g<0>",
 )  # fmt: skip
 VOID = {"meta", "img", "br", "hr", "link", "input"}
+unhurried = settings(deadline=None)
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=30)
 words = st.one_of(st.sampled_from(HOSTILE), text.filter(str.strip))
 
@@ -73,6 +74,7 @@ def test_the_page_is_whole_and_shows_every_word_as_it_stands(word):
 
 
 @given(words)
+@unhurried
 def test_any_word_is_text_of_the_page(word):
     page = Page(document(word).to_html())
     assert page.texts("p") == page.texts("h1") == [word]
@@ -99,6 +101,7 @@ def rendered(text):
 
 
 @given(words)
+@unhurried
 def test_any_word_is_text_in_markdown(word):
     tokens = rendered(document(word).to_markdown())
     inline = [token for token in tokens if token.type == "inline"]
@@ -130,6 +133,7 @@ cells = st.one_of(st.none(), st.integers(), st.floats(allow_nan=False), words.fi
 
 
 @given(words, st.lists(st.tuples(cells, cells)))
+@unhurried
 def test_a_table_comes_back_from_its_csv(title, rows):
     table = Table("any", [Column(title), Column("b")], rows)
     read = list(csv.reader(io.StringIO(table.to_csv(), newline="")))

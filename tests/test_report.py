@@ -11,6 +11,7 @@ import pytest
 from alexnet_explorer.commands import repeat_command
 from alexnet_explorer.config import RunConfig
 from alexnet_explorer.document import Chart, Code, Table
+from alexnet_explorer.notes import Notes, write_notes
 from alexnet_explorer.report import comparison, default_names
 from alexnet_explorer.runs import create_run
 from alexnet_explorer.weights_file import digest_of
@@ -95,6 +96,19 @@ def test_runs_that_have_not_begun_are_told_as_far_as_they_are_known(tmp_path, sm
     assert [row["state"] for row in table(report, "Seeds")] == ["done", "queued", "queued"]
     assert len(set(default_names(waiting).values())) == 2
     assert comparison(waiting).to_file(".html") and comparison(waiting).to_file(".md")
+
+
+def test_a_name_and_notes_of_a_person_are_told(tmp_path, small, runs):
+    named, other = (create_run(small(train__seed=seed), tmp_path) for seed in (0, 1))
+    write_notes(named.path, Notes("the good one", ("first", "slow"), "line | one\nline two"))
+    report = comparison([named, other])
+    assert report.title.startswith("the good one and ")
+    assert [list(row.values())[1:] for row in table(report, "Notes")] == [
+        ["first, slow", "line | one\nline two"],
+        ["", ""],
+    ]
+    assert "line \\| one line two" in report.to_markdown()
+    assert not [part for part in parts(comparison(runs), Table) if part.title == "Notes"]
 
 
 def test_equal_settings_are_said_to_be(runs):

@@ -18,7 +18,7 @@ from scipy import optimize, special, stats
 
 _RESAMPLES = 9999
 _ROUNDING = 64 * float(np.finfo(np.float64).eps)
-_MARGIN = 1e-6  # of a root's bracket, whose ends are its root where nothing is censored
+_MARGIN = 1e-6  # of a root's bracket, for rounding
 _ALIASED = 1e-9  # of an effect; what is smaller is rounding
 
 Effect = tuple[str, ...]
@@ -219,7 +219,7 @@ def _censored(
     count = len(seen) + len(above) + len(below)
     centre, scale = float(seen.mean()), float(seen.std())
     profile = _Profile((seen - centre) / scale, (above - centre) / scale, (below - centre) / scale)
-    best = optimize.minimize_scalar(lambda mean: -profile(mean), bracket=(0.0, 1.0), tol=1e-10)
+    best = optimize.minimize_scalar(lambda mean: -profile(mean), bracket=(0.0, 1.0), tol=1e-8)
     top, value = -float(best.fun), float(best.x)
 
     def deviance(mean: float) -> float:
@@ -261,7 +261,9 @@ class _Profile:
         right, left = distances[distances > 0], distances[distances < 0]
         least = _root(squares + float(left @ left), -float(left.sum()), count)
         most = _root(squares, -float(right.sum()), count)
-        w = optimize.brentq(slope, least * (1 - _MARGIN), most * (1 + _MARGIN), xtol=1e-300, rtol=1e-12)
+        w = least  # where nothing is censored, the one is the other
+        if least < most:
+            w = optimize.brentq(slope, least * (1 - _MARGIN), most * (1 + _MARGIN), xtol=1e-300, rtol=1e-12)
         return float(count * math.log(w) - w * w * squares / 2 + special.log_ndtr(w * distances).sum())
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -30,6 +30,7 @@ STUDIES = 1000
 # Of a thousand studies without any effect, how many a test at 5 % may find one in: all but 1 % of such thousands.
 FALSE_ALARMS = stats.binom(STUDIES, 0.05).ppf([0.005, 0.995])
 
+unhurried = settings(deadline=None)
 values = st.floats(-100, 100).map(lambda value: round(value, 6))
 pairs = st.lists(st.tuples(values, values), min_size=2, max_size=12)
 
@@ -93,6 +94,7 @@ def test_a_level_is_a_share(level):
 
 
 @given(pairs)
+@unhurried
 def test_swapping_the_arms_negates_the_difference(pairs):
     first, second = zip(*pairs, strict=True)
     there, back = paired_difference(first, second), paired_difference(second, first)
@@ -101,6 +103,7 @@ def test_swapping_the_arms_negates_the_difference(pairs):
 
 
 @given(pairs, st.floats(0.01, 100))
+@unhurried
 def test_the_unit_scales_the_difference_and_not_the_p_value(pairs, unit):
     first, second = zip(*pairs, strict=True)
     found = paired_difference(first, second)
@@ -132,6 +135,7 @@ def test_the_bootstrap_is_repeatable():
 
 
 @given(pairs)
+@unhurried
 def test_the_bootstraps_interval_is_among_the_differences(pairs):
     first, second = zip(*pairs, strict=True)
     differences = np.subtract(second, first)
@@ -234,6 +238,7 @@ times = st.lists(
 
 
 @given(times)
+@unhurried
 def test_swapping_the_arms_inverts_the_ratio(times):
     baseline, other = zip(*times, strict=True)
     there, back = paired_ratio(baseline, other), paired_ratio(other, baseline)
@@ -246,6 +251,7 @@ def test_swapping_the_arms_inverts_the_ratio(times):
 
 
 @given(times, st.floats(0.01, 100))
+@unhurried
 def test_the_unit_of_time_is_nothing_to_the_ratio(times, unit):
     found, scaled = (
         paired_ratio(
@@ -420,6 +426,7 @@ def test_a_p_value_is_a_probability(p_value):
 
 
 @given(st.lists(st.floats(0, 1), max_size=10))
+@unhurried
 def test_holm_keeps_the_order_and_is_no_milder_than_none_nor_harder_than_bonferroni(p_values):
     adjusted = holm(p_values)
     assert all(p <= a <= min(1, len(p_values) * p) + 1e-12 for p, a in zip(p_values, adjusted, strict=True))
@@ -451,6 +458,7 @@ def test_without_a_spread_no_number_of_seeds_is_told():
 
 
 @given(pairs)
+@unhurried
 def test_no_seeds_are_needed_where_the_interval_says_so_already(pairs):
     first, second = zip(*pairs, strict=True)
     found = paired_difference(first, second)
