@@ -27,6 +27,7 @@ _FAINT = 0.3
 _DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one what comes after
 _MOST_LABELS = 40  # classes whose names find room beside a confusion matrix
 _ROOM_OF_RATIOS = 1.2
+_RATIOS = [digit * 10**power for power in range(-3, 4) for digit in (1, 2, 5)]  # marked on an axis
 _FEW = 30  # points of a line that are marked: one point alone makes no line
 
 
@@ -163,9 +164,10 @@ def intervals(
     figure.add_vline(x=none, line={"color": BASELINE_COLOUR, "width": 1})
     if claimed is not None:
         figure.add_vline(x=claimed, line={"color": colour_of(1), "width": 2, "dash": "dash"})
-    figure.update_xaxes(
-        type="log" if ratio else "linear", range=[math.log10(low), math.log10(high)] if ratio else [low, high]
-    )
+    if ratio:
+        figure.update_xaxes(type="log", range=[math.log10(low), math.log10(high)], tickvals=_RATIOS)
+    else:
+        figure.update_xaxes(range=[low, high])
     names = [_text(one.name) for one in lines]
     figure.update_yaxes(
         tickvals=list(range(len(lines))), ticktext=names, range=[len(lines) - 0.5, -0.5], showgrid=False

@@ -90,7 +90,8 @@ def intervals(results: Results) -> Chart | None:
     if claimed is not None and asked.claim and asked.claim.direction == "lower" and not ratio:
         claimed = -abs(claimed)
     unit = asked.measure.unit or "difference"
-    drawn = figures.intervals(lines, f"{unit}, 95 % interval", 1.0 if ratio else 0.0, claimed, ratio)
+    dashed = "" if claimed is None else "; dashed: claimed"
+    drawn = figures.intervals(lines, f"{unit}, 95 % interval{dashed}", 1.0 if ratio else 0.0, claimed, ratio)
     said = "Intervals. " + "; ".join(f"{row.name}: {row.verdict.reason}" for row in results.rows)
     columns = [Column("comparison"), Column(f"estimate ({unit})"), Column("low"), Column("high")]
     return Chart("Intervals", drawn, said, Table("Intervals", columns, [[*vars(line).values()] for line in lines]))

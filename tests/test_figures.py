@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,11 +7,13 @@ import pytest
 from alexnet_explorer.figures import (
     BASELINE_COLOUR,
     RUN_COLOURS,
+    Interval,
     RunCurve,
     colour_of,
     confusion,
     curves,
     histogram,
+    intervals,
     prediction_bars,
     smooth,
     thin,
@@ -141,3 +145,24 @@ def test_one_point_alone_is_marked_and_a_long_line_is_not():
     lines = [RunCurve("point", "#0072B2", [1], [2]), RunCurve("line", "#0072B2", range(99), range(99))]
     short, long = curves(lines, "y", "x").data
     assert (short.mode, long.mode) == ("lines+markers", "lines")
+
+
+def test_intervals_of_ratios_are_as_far_above_1_as_below_and_open_ends_reach_the_edge():
+    lines = [
+        Interval("<b>twice</b>", 2.0, 1.5, 3.0),
+        Interval("half", 0.5, 0.25, 1.0),
+        Interval("more", None, 9.0, math.inf),
+    ]
+    figure = intervals(lines, "times", none=1.0, claimed=6.0, ratio=True)
+    low, high = (10**end for end in figure.layout.xaxis.range)
+    spans = [list(trace.x) for trace in figure.data if trace.mode == "lines"]
+    assert spans == [[1.5, 3.0], [0.25, 1.0], [9.0, pytest.approx(high)]] and low < 0.25
+    assert [trace.x[0] for trace in figure.data if trace.mode == "markers"] == [2.0, 0.5]  # no estimate, no point
+    assert [shape.x0 for shape in figure.layout.shapes] == [1.0, 6.0]
+    assert figure.layout.yaxis.ticktext[0] == "&lt;b&gt;twice&lt;/b&gt;"
+
+
+def test_intervals_of_differences_may_be_open_on_both_sides():
+    figure = intervals([Interval("one pair", 0.5, -math.inf, math.inf)], "points", none=0.0)
+    low, high = figure.layout.xaxis.range
+    assert [list(trace.x) for trace in figure.data if trace.mode == "lines"] == [[low, high]] and low < 0 < 0.5 < high

@@ -1,0 +1,97 @@
+"""The report of a study: all that someone needs who doubts it."""
+
+import csv
+import io
+import json
+import sys
+import zipfile
+
+import pytest
+
+from alexnet_explorer import cli
+from alexnet_explorer.report import each_run, intervals, study
+from alexnet_explorer.studies.results import results
+from alexnet_explorer.studies.study import parse, write
+from alexnet_explorer.studies.survey import Shelf, survey
+
+STUDY = """
+id: speed
+title: Speed & <b>size</b>
+base: {preset: alexnet-32, data: digits, set: {train.clean_passes: 2}}
+factors: {activation: {relu: {}, tanh: {model.activation: tanh}}}
+contrast: activation
+seeds: [1, 2, 3]
+stop: {epochs: 10}
+sweep: {values: [0.01, 0.03], epochs: 2}
+measure: {metric: clean/top1_error, to_reach: 0.25}
+claim: {says: Twice as fast., section: "3.1", direction: higher, size: 2}
+notes: On digits.
+"""
+
+
+@pytest.fixture
+def found(finished, ended, falling, tmp_path):
+    """ReLU arrives after 2.1, 2.2, 2.3 epochs, tanh after 4.2 and 4.5 and once not at all."""
+    asked = parse(STUDY)
+    for arm in asked.arms():
+        for value in asked.sweep.values:
+            finished(asked.config(arm, 1000, value, 2), ended(10 * value))
+        for seed in asked.seeds:
+            at = {1: 4.2, 2: 4.5, 3: 99}[seed] if "tanh" in arm.name else 2 + 0.1 * seed
+            finished(asked.config(arm, seed, 0.01), falling(at))
+    return results(survey(asked, Shelf(tmp_path / "runs")))
+
+
+def test_it_has_the_claim_the_verdict_every_run_the_sweep_and_the_file(found):
+    text = study(found).to_markdown()
+    parts = ("Twice as fast.", "On digits.", "activation tanh against relu", "10 of 10 runs are done", "4.20",
+             "study run speed.yaml", "outermost", write(found.study))  # fmt: skip
+    for part in parts:
+        assert part in text, part
+    assert "<b>" not in study(found).to_html().split("</title>")[0]
+
+
+def test_a_run_that_did_not_arrive_is_told_as_longer(found):
+    table = each_run(found)
+    assert [column.title for column in table.columns] == ["seed", "activation relu", "activation tanh"]
+    assert [list(row) for row in table.rows] == [[1, "2.10", "4.20"], [2, "2.20", "4.50"], [3, "2.30", "> 10"]]
+
+
+def test_the_chart_has_the_intervals_of_the_rows(found):
+    chart = intervals(found)
+    (row,) = found.rows
+    assert list(chart.points.rows[0])[1:] == [row.estimate.value, row.estimate.low, row.estimate.high]
+    assert row.verdict.reason in chart.alt
+
+
+def test_the_zip_repeats_the_study(found):
+    with zipfile.ZipFile(io.BytesIO(study(found).to_zip())) as archive:
+        names = archive.namelist()
+        kept = parse(archive.read(next(name for name in names if name.endswith("speed.yaml"))))
+        verdicts = next(name for name in names if "verdict" in name.lower() and name.endswith(".csv"))
+        rows = list(csv.reader(io.StringIO(archive.read(verdicts).decode())))
+    assert kept == found.study
+    assert rows[1][1] == found.rows[0].verdict.word
+    assert sum(name.startswith("configs/") for name in names) == 6
+
+
+def test_before_any_run_there_is_a_report_without_a_chart(tmp_path):
+    empty = results(survey(parse(STUDY), Shelf(tmp_path)))
+    assert intervals(empty) is None and "0 of 10 runs are done" in study(empty).to_markdown()
+
+
+def test_the_command_writes_it_and_names_the_endings_it_knows(found, tmp_path, monkeypatch, capsys):
+    (tmp_path / "speed.yaml").write_text(STUDY)
+
+    def report(*arguments):
+        given = ["alexnet_explorer", "study", "report", str(tmp_path / "speed.yaml"), *arguments]
+        monkeypatch.setattr(sys, "argv", [*given, "--runs", str(tmp_path / "runs")])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code or 0
+
+    assert report("--json", "--out", str(tmp_path / "r.html")) == 0
+    (claim,) = json.loads(capsys.readouterr().out)["claims"]
+    assert claim["n"] == 3 and "</html>" in (tmp_path / "r.html").read_text()
+    assert report("--out", str(tmp_path / "r.pdf")) == 2
+    assert "ends in .html, .md or .zip" in capsys.readouterr().err
