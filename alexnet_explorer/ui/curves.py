@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CHART_HEIGHT, LOW_CHART_HEIGHT = 320, 180  # pixels
 
-AXES = {"epoch": "epoch", "step": "step", "seconds": "time"}
+AXES = {"epoch": "epoch", "step": "step", "seconds": "time", "images": "images seen"}
 METRICS = {"loss": "loss (cross-entropy, nats)", "top1_error": "top-1 error (%)"}
 SHARES = ("dead/", "saturated/")
 # What is longer than so many seconds is told in this unit.
@@ -25,7 +25,7 @@ UNITS = ((2 * 3600.0, "h", 3600.0), (180.0, "min", 60.0), (0.0, "s", 1.0))
 
 @dataclass(frozen=True)
 class Scales:
-    """How curves are drawn: along 'epoch', 'step' or 'seconds'; smoothed by 0 (not at all) to 0.99; y as a power."""
+    """How curves are drawn: along one of `AXES`; smoothed by 0 (not at all) to 0.99; y as a power."""
 
     axis: str = "epoch"
     smoothing: float = 0.0
@@ -34,7 +34,7 @@ class Scales:
     def along(self, rows: Sequence[Row]) -> tuple[str, float]:
         """The title of the x axis, and by what the rows' values are divided: time is told in a unit that fits."""
         if self.axis != "seconds":
-            return self.axis, 1.0
+            return AXES[self.axis], 1.0
         longest = max((row["seconds"] for row in rows), default=0.0)
         _, unit, seconds = next(one for one in UNITS if longest >= one[0])
         return f"time of training ({unit})", seconds
@@ -42,7 +42,7 @@ class Scales:
     def points(self, rows: Sequence[Row], metric: str, unit: float) -> tuple[list[float], list[float]]:
         """x and y of the rows that have a metric: x in `along`'s unit, shares of images or units in percent."""
         factor = 100.0 if metric.endswith("_error") or metric.startswith(SHARES) else 1.0
-        found = [(row[self.axis] / unit, factor * row[metric]) for row in rows if metric in row]
+        found = [(row[self.axis] / unit, factor * row[metric]) for row in rows if metric in row and self.axis in row]
         return [x for x, _ in found], [y for _, y in found]
 
 
