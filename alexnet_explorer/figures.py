@@ -28,9 +28,11 @@ _FAINT = 0.3
 _VEIL = 0.18  # opacity of a band
 _SHARES = (-4.3, 0.05)  # powers of ten
 _JITTER = 0.12  # by which points of one word are moved apart, on either side; words stand 1 apart
+_FEW_TICKS = 8  # values of an axis that each have a tick
 _NAMED_RUNS = 30  # points of a scatter with their own place in the legend
 _DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one what comes after
 _MOST_LABELS = 40  # classes whose names find room beside a confusion matrix
+MOST_POINTS = 1000  # of a line; longer ones are thinned
 _SILENT = {"showlegend": False, "hoverinfo": "skip"}
 _UNIFIED = 10  # lines whose values find room in one tooltip
 _FEW = 30  # points of a line that are marked: one point alone makes no line
@@ -59,15 +61,15 @@ def depth_colours(count: int) -> list[str]:
 
 @dataclass(frozen=True)
 class RunCurve:
-    """One line of a chart: a name for the legend, x and y of the same length, y may have NaN."""
+    """One line of a chart: a name for the legend, x and y (n,), y may have NaN."""
 
     name: str
     colour: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[float] | NDArray[np.float64]
+    y: Sequence[float] | NDArray[np.float64]
     dash: str = "solid"  # Plotly's: solid, dash, dot, …
-    low: Sequence[float] = ()  # of a mean: the edges of the band around it, as long as x
-    high: Sequence[float] = ()
+    low: Sequence[float] | NDArray[np.float64] = ()  # of a mean: the edges of the band around it, as long as x
+    high: Sequence[float] | NDArray[np.float64] = ()
 
 
 def curves(
@@ -126,7 +128,7 @@ def smooth(values: ArrayLike, weight: float) -> NDArray[np.float64]:
     return result
 
 
-def thin(x: ArrayLike, y: ArrayLike, points: int = 1000) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def thin(x: ArrayLike, y: ArrayLike, points: int = MOST_POINTS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A long line in about `points` points: the lowest and the highest of each stretch, so that no spike is lost.
 
     A shorter line stays as it is. A stretch with NaN keeps that, and so the gap.
@@ -200,6 +202,9 @@ def parallel(dimensions: Sequence[Dimension]) -> go.Figure:
     axes = []
     for one in dimensions:
         axis: dict[str, object] = {"label": _text(one.name), "values": one.values}
+        distinct = np.unique(one.values[np.isfinite(one.values)])
+        if not one.words and len(distinct) <= _FEW_TICKS:
+            axis |= {"tickvals": distinct, "ticktext": [f"{value:.4g}" for value in distinct]}
         if one.words:
             places = list(range(len(one.words)))
             axis |= {"tickvals": places, "ticktext": [_text(word) for word in one.words]}
@@ -209,7 +214,8 @@ def parallel(dimensions: Sequence[Dimension]) -> go.Figure:
     last = dimensions[-1]
     figure.add_parcoords(
         dimensions=axes, labelangle=-12, labelside="top",
-        line={"color": last.values, "colorscale": "viridis", "showscale": not last.words,
+        rangefont={"size": 1, "color": "rgba(0, 0, 0, 0)"},  # the ticks say it
+        line={"color": last.values, "colorscale": depth_colours(9), "showscale": not last.words,
               "colorbar": {"title": {"text": _text(last.name), "side": "right"}, "thickness": 12}},
     )  # fmt: skip
     figure.update_layout(margin={"l": 70, "r": 40, "t": 90, "b": 20})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from alexnet_explorer import figures
+from alexnet_explorer.comparing import Axis
 from alexnet_explorer.ui.history import PARTS, Kept, Row
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 CHART_HEIGHT, LOW_CHART_HEIGHT = 320, 180  # pixels
 
-AXES = {"epoch": "epoch", "step": "step", "seconds": "time", "images": "images seen"}
+AXES: dict[Axis, str] = {"epoch": "epoch", "step": "step", "seconds": "time", "images": "images seen"}
 METRICS = {"loss": "loss (cross-entropy, nats)", "top1_error": "top-1 error (%)"}
 SHARES = ("dead/", "saturated/")
 # What is longer than so many seconds is told in this unit.
@@ -27,7 +28,7 @@ UNITS = ((2 * 3600.0, "h", 3600.0), (180.0, "min", 60.0), (0.0, "s", 1.0))
 class Scales:
     """How curves are drawn: along one of `AXES`; smoothed by 0 (not at all) to 0.99; y as a power."""
 
-    axis: str = "epoch"
+    axis: Axis = "epoch"
     smoothing: float = 0.0
     log: bool = False
 
@@ -46,19 +47,20 @@ class Scales:
         return [x for x, _ in found], [y for _, y in found]
 
 
-def choose(key: str, log: bool = False) -> Scales:
-    """The controls; what was chosen outlives a walk over the other pages. `log`: how the vertical axis is at first."""
+def choose(key: str, begin: Scales | None = None) -> Scales:
+    """The controls; what was chosen outlives a walk over the other pages. `begin`: how they are at first."""
+    begin = begin or Scales()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         axis = st.segmented_control(
-            "Along", list(AXES), default="epoch", key=f"{key}_axis", required=True,
+            "Along", list(AXES), default=begin.axis, key=f"{key}_axis", required=True,
             format_func=lambda name: AXES[name], persist_state="session",
         )  # fmt: skip
         smoothing = st.slider(
-            "Smoothing", 0.0, 0.99, 0.0, 0.01, key=f"{key}_smoothing", persist_state="session", width=220,
+            "Smoothing", 0.0, 0.99, begin.smoothing, 0.01, key=f"{key}_smoothing", persist_state="session", width=220,
             help="As in TensorBoard: each point becomes a mean of those before it, the nearer the more. The line as "
             "it was stays, faintly.",
         )  # fmt: skip
-        log = st.toggle("Logarithmic", log, key=f"{key}_log", persist_state="session",
+        log = st.toggle("Logarithmic", begin.log, key=f"{key}_log", persist_state="session",
                         help="The vertical axis: the same distance for the same factor")  # fmt: skip
     return Scales(axis or "epoch", smoothing, log)
 

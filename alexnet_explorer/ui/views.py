@@ -14,7 +14,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
-from alexnet_explorer.figures import colour_of, histogram, prediction_bars, style_of
+from alexnet_explorer.figures import colour_of, histogram, prediction_bars, shares, style_of
 from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, heat_limit, limits, mosaic, overlay, to_png
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import frame, lens, networks, pictures
@@ -138,7 +138,7 @@ def side_by_side(view: View[Any], row: Sequence[Look]) -> None:
     scale = view.share([result for result in results if result is not None])
     for column, look, result in zip(st.columns(max(1, len(row))), row, results, strict=False):
         with column:
-            if len(row) > 1:
+            if look.width > 1:
                 st.markdown(f"**{plain(look.model.title)}**")
             view.draw(look, result, scale)
 
@@ -287,6 +287,33 @@ def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], N
             st.caption(f"Unit {unit}{f' ({plain(classes[unit])})' if classes else ''}: {values[unit]:.4g}")
 
     return draw
+
+
+def _statistics(look: Look, values: Array, scale: Scale) -> None:
+    from alexnet_explorer.inspection.activations import statistics
+
+    about = statistics(values)
+    figure = shares(values, f"responses of {look.layer}", look.colour, *scale)
+    figure.update_layout(height=240)
+    described = f"Histogram of the responses of {look.layer}, from {about.minimum:.3g} to {about.maximum:.3g}"
+    st.plotly_chart(figure, key=f"statistics {look.model.name}", config={"displayModeBar": False}, alt=described)
+    rows = {
+        "mean": f"{about.mean:.3g}",
+        "standard deviation": f"{about.std:.3g}",
+        "zeros": f"{about.zeros:.1%}",
+        "units that show nothing": f"{about.dead} of {about.maps}",
+        "smallest, largest": f"{about.minimum:.3g}, {about.maximum:.3g}",
+    }
+    st.table([{"of this picture": name, look.layer: value} for name, value in rows.items()], border="horizontal")
+
+
+statistics_view = View(_activations, _statistics, lambda all_: _range(all_))
+
+
+def _range(arrays: Sequence[Array]) -> Scale:
+    """From the smallest of all values to the largest, for histograms that share their bins."""
+    ends = [limits(array) for array in arrays]
+    return min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
 
 
 def largest_units(values: Array, classes: Sequence[str], top: int = 10) -> list[dict[str, str | int]]:
