@@ -6,6 +6,7 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,11 +121,9 @@ def smooth(values: ArrayLike, weight: float) -> NDArray[np.float64]:
     """
     raw = np.asarray(values, dtype=np.float64)
     result = raw.copy()
-    average = total = 0.0
-    for position in np.flatnonzero(np.isfinite(raw)):
-        average = weight * average + (1 - weight) * raw[position]
-        total = weight * total + (1 - weight)
-        result[position] = average / total
+    finite = np.flatnonzero(np.isfinite(raw))
+    averages = accumulate(raw[finite].tolist(), lambda so_far, y: weight * so_far + (1 - weight) * y, initial=0.0)
+    result[finite] = list(averages)[1:] / (1 - weight ** np.arange(1.0, len(finite) + 1))
     return result
 
 

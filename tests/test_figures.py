@@ -178,7 +178,9 @@ def test_parallel_coordinates_have_words_where_there_are_no_numbers():
     figure = parallel([dimension("activation", ["tanh", MARKED]), error])
     first, last = figure.data[0].dimensions
     assert list(first.tickvals) == [0, 1] and set(first.ticktext) == {"tanh", SHOWN}
-    assert list(last["values"]) == [10, 20] and last.ticktext is None
+    assert list(last["values"]) == [10, 20] and list(last.ticktext) == ["10", "20"]
+    many = parallel([Dimension("rate", np.arange(9.0)), error]).data[0].dimensions[0]
+    assert many.ticktext is None
     assert list(figure.data[0].line.color) == [10, 20]
 
 

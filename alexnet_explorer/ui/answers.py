@@ -61,10 +61,32 @@ class Validation(threading.Thread):
         self._kill()
 
 
+class Validations:
+    """Those of a server, for all its visitors, by the weights that they are of."""
+
+    def __init__(self) -> None:
+        self._kept: LRUCache[str, Validation] = LRUCache(KEPT)
+        self._lock = threading.Lock()
+
+    def of(self, run: Run) -> Validation | None:
+        """The computation for a run as its weights are now, under way or done."""
+        with self._lock:
+            return self._kept.get(_key(run))
+
+    def begin(self, run: Run) -> Validation:
+        """Start one, unless another visitor has asked for the same."""
+        with self._lock:
+            validation = self._kept.get(_key(run))
+            if validation is None or not validation.is_alive():
+                validation = self._kept[_key(run)] = Validation(run)
+                validation.start()
+            return validation
+
+
 @st.cache_resource(show_spinner=False)
-def _validations() -> LRUCache[str, Validation]:
-    """Those of this server, by the weights that they are of."""
-    return LRUCache(KEPT)
+def validations() -> Validations:
+    """Those of this server."""
+    return Validations()
 
 
 def _key(run: Run) -> str:
@@ -77,7 +99,7 @@ def of(run: Run, single: bool = False) -> Mistakes | None:
     written = run.mistakes()
     if written and (written.predicted or not single):
         return written
-    computed = _validations().get(_key(run))
+    computed = validations().of(run)
     return computed.result if computed and computed.result else None
 
 
@@ -85,7 +107,7 @@ def ask_for(runs: Sequence[Compared]) -> None:
     """For runs of which it is not known: a button that computes it, how far it is, why it failed."""
     at_work = []
     for one in runs:
-        found = _validations().get(_key(one.run))
+        found = validations().of(one.run)
         if found and found.is_alive():
             at_work.append(found)
         elif found and found.message:
@@ -102,10 +124,7 @@ def ask_for(runs: Sequence[Compared]) -> None:
 
 def _begin(runs: Sequence[Run]) -> None:
     for run in runs:
-        running = _validations().get(_key(run))
-        if running is None or not running.is_alive():  # else another visitor has asked for the same
-            validation = _validations()[_key(run)] = Validation(run)
-            validation.start()
+        validations().begin(run)
 
 
 def _progress(at_work: Sequence[Validation]) -> None:

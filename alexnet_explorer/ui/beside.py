@@ -35,7 +35,7 @@ def show(page: frame.Page) -> None:
         "Method",
         list(METHODS),
         format_func=lambda key: METHODS[key].title,
-        default=own_link.start("method", "grad-cam", own_link.one_of(METHODS)),
+        default=own_link.start("method", "grad-cam", own_link.one_of(METHODS), "compare_method"),
         key="compare_method",
         required=True,
         persist_state="session",

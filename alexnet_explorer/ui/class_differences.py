@@ -35,7 +35,7 @@ def show(runs: Sequence[Compared]) -> None:
     alike = [one for one in alike if one.run.id in found]
     if not alike:
         return
-    classes = class_names(alike[0].run)
+    classes = class_names(next((one.run for one in alike if one.run.weights_file()), alike[0].run))
     counts = {one.run.id: confusion_matrix(found[one.run.id], len(classes)) for one in alike}
     errors = {run_id: 100 * class_errors(matrix) for run_id, matrix in counts.items()}
     st.markdown("**Errors of the classes**")
@@ -83,7 +83,7 @@ def _errors(runs: Sequence[Compared], classes: Sequence[str], errors: Mapping[st
 def _confusions(runs: Sequence[Compared], classes: Sequence[str], counts: Mapping[str, Any]) -> None:
     names = {one.run.id: one.name for one in runs[1:]}
     ids = list(names)
-    begin = own_link.start("other", ids[0], own_link.one_of(ids))
+    begin = own_link.start("other", ids[0], own_link.one_of(ids), "compare_other")
     other = ids[0]
     if len(ids) > 1:
         other = st.selectbox("Run", ids, ids.index(begin), format_func=lambda name: names.get(name, name),

@@ -19,7 +19,7 @@ def show(page: frame.Page) -> None:
     choices = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     with choices:
         view = st.segmented_control(
-            "View", list(VIEWS), default=own_link.start("view", usual, own_link.one_of(VIEWS)),
+            "View", list(VIEWS), default=own_link.start("view", usual, own_link.one_of(VIEWS), "compare_view"),
             format_func=lambda name: VIEWS[name][0], key="compare_view", required=True, label_visibility="collapsed",
             persist_state="session",
         )  # fmt: skip

@@ -93,11 +93,12 @@ def choose_baseline(runs: Sequence[Compared], page: frame.Page) -> None:
     first = runs[0].run.id
     st.session_state["compare_baseline"] = first
     st.selectbox("Baseline", list(names), format_func=lambda name: names.get(name, name), key="compare_baseline",
-                 on_change=_take_baseline, args=(frame.names_for(page),), width=280,
+                 on_change=_take_baseline, args=(page,), width=280,
                  help="All differences are from it; it is drawn in grey.")  # fmt: skip
 
 
-def _take_baseline(names: list[str]) -> None:
+def _take_baseline(page: frame.Page) -> None:
+    names = frame.names_for(page)
     place, first = names.index(st.session_state["compare_baseline"]), names[0]
     names[0], names[place] = names[place], first
     lens.change(compared=tuple(names))

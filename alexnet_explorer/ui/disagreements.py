@@ -55,7 +55,7 @@ def show(runs: Sequence[Compared]) -> None:
 def _pair(runs: Sequence[Compared]) -> tuple[Compared, Compared]:
     by_id = {one.run.id: one for one in runs}
     names = list(by_id)
-    begin = own_link.start("pair", names[:2], own_link.some_of(names))
+    begin = own_link.start("pair", names[:2], own_link.some_of(names), "compare_one", "compare_another")
     begin = begin if len(begin) == 2 else names[:2]
     chosen = []
     with st.container(horizontal=True):

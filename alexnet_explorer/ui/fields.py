@@ -30,12 +30,12 @@ def show(runs: Sequence[Compared]) -> None:
                 else "None of these runs has come to the end of an epoch so far.")  # fmt: skip
         return
     results, usual = [*metrics, MINUTES], fields[:USUAL_AXES]
-    begin = own_link.start("result", results[0], own_link.one_of(results))
+    begin = own_link.start("result", results[0], own_link.one_of(results), "compare_result")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         result = st.selectbox("Result", results, results.index(begin), format_func=_title, key="compare_result",
                               persist_state="session", width=240)  # fmt: skip
-        axes = st.multiselect("Settings", fields, own_link.start("axes", usual, own_link.some_of(fields)),
-                              key="compare_fields", persist_state="session", width=520)  # fmt: skip
+        begins = own_link.start("axes", usual, own_link.some_of(fields), "compare_fields")
+        axes = st.multiselect("Settings", fields, begins, key="compare_fields", persist_state="session", width=520)
     own_link.write("result", None if result == metrics[0] else result)
     own_link.write("axes", None if axes == usual else ",".join(axes))
     values = [status.seconds / 60 or None if result == MINUTES else status.summary.get(result)
@@ -48,7 +48,7 @@ def show(runs: Sequence[Compared]) -> None:
     factor, unit = (100, " (%)") if result.endswith("error") else (1, "")
     found = dimension(_title(result) + unit, [factor * value for value in values if value is not None])
     _parallel(axes, [[changed[field][one.run.id] for one in shown] for field in axes], found)
-    begin = own_link.start("field", fields[0], own_link.one_of(fields))
+    begin = own_link.start("field", fields[0], own_link.one_of(fields), "compare_field")
     field = st.selectbox("Setting", fields, fields.index(begin), key="compare_field", persist_state="session",
                          width=240)  # fmt: skip
     own_link.write("field", None if field == fields[0] else field)

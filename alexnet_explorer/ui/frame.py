@@ -156,7 +156,10 @@ def choose(page: Page) -> None:
 
 def models_for(page: Page) -> list[ModelEntry]:
     """The networks that a page shows: the lens's, and the gallery's where it needs more; of many the first few."""
-    entries = {entry.name: entry for entry in networks.entries()}
+    return _models_for(page, {entry.name: entry for entry in networks.entries()})
+
+
+def _models_for(page: Page, entries: Mapping[str, ModelEntry]) -> list[ModelEntry]:
     found = [entries[name] for name in _names_for(page, entries) if name in entries]
     chosen = [entry for entry in found if entry.name in lens.current().beside]
     return (chosen if page.models_field == "compared" and chosen else found)[: lens.MOST_MODELS]
@@ -260,7 +263,7 @@ def _choose_models(page: Page) -> list[ModelEntry]:
     if missing := [name for name in dict.fromkeys((*now.models, *now.compared)) if name not in (*models, *compared)]:
         st.info(f"Not on this machine: {plain(', '.join(missing))}.")
     lens.change(models=models or (next(iter(entries)),), compared=compared)
-    found = models_for(page)
+    found = _models_for(page, entries)
     st.session_state["lens_models"] = _names_for(page, entries) if several else [entry.name for entry in found]
     st.multiselect(
         "Networks",

@@ -121,7 +121,7 @@ def factor_of(metric: str) -> float:
 def _choose(runs: Sequence[Compared], metrics: Sequence[str]) -> Choice:
     changed = list(differences({one.run.id: one.config for one in runs}))
     by = [*([BUT_SEED] if SEED in changed else []), *(field for field in changed if field != "data.digest")]
-    begin = own_link.start("metric", metrics[0], own_link.one_of(metrics))
+    begin = own_link.start("metric", metrics[0], own_link.one_of(metrics), "compare_metric")
     spread: Spread = "ci95"
     fields: list[str] = []
     training, few = False, len(runs) <= 4
@@ -130,22 +130,22 @@ def _choose(runs: Sequence[Compared], metrics: Sequence[str]) -> Choice:
                               persist_state="session", width=280)  # fmt: skip
         if by:
             fields = st.multiselect(
-                "Group by", by, own_link.start("group", [], own_link.some_of(by)), key="compare_group",
+                "Group by", by, own_link.start("group", [], own_link.some_of(by), "compare_group"), key="compare_group",
                 persist_state="session", width=280, placeholder="each run by itself",
                 help="Runs that agree in these settings become one line, their mean, with a band around it.",
             )  # fmt: skip
         if fields:
-            at = list(SPREADS).index(own_link.start("band", spread, own_link.one_of(SPREADS)))
+            at = list(SPREADS).index(own_link.start("band", spread, own_link.one_of(SPREADS), "compare_band"))
             spread = st.selectbox("Band", list(SPREADS), at, format_func=lambda name: SPREADS[name],
                                   key="compare_band", persist_state="session", width=190)  # fmt: skip
         elif TRAINING.get(metric) in metrics:
-            training = st.toggle("Training, dotted", own_link.start("training", few, _SWITCH.get),
-                                 key="compare_training", persist_state="session",
+            begins = own_link.start("training", few, _SWITCH.get, "compare_training")
+            training = st.toggle("Training, dotted", begins, key="compare_training", persist_state="session",
                                  help="On changed pictures and with dropout, so often higher")  # fmt: skip
     scales = choose("compare", Scales(
-        own_link.start("axis", "epoch", own_link.one_of(AXES)),
-        own_link.start("smooth", 0.0, own_link.number(0, 0.99)),
-        own_link.start("log", False, _SWITCH.get),
+        own_link.start("axis", "epoch", own_link.one_of(AXES), "compare_axis"),
+        own_link.start("smooth", 0.0, own_link.number(0, 0.99), "compare_smoothing"),
+        own_link.start("log", False, _SWITCH.get, "compare_log"),
     ))  # fmt: skip
     own_link.write("metric", None if metric == metrics[0] else metric)
     own_link.write("group", ",".join(fields) or None)
@@ -241,11 +241,12 @@ def _choose_level(metric: str, drawn: Sequence[Curve]) -> float | None:
         return None
     usual = round(min(step * math.ceil(max(lowest) / step), high), 6)  # that the slowest of them just reaches
     key, digits = f"compare_level_{metric}", max(0, -math.floor(math.log10(step)))
+    begin = own_link.start("reach", usual, own_link.number(low, high), key)
     kept = st.session_state.get(key, usual)
     if not low <= kept <= high:  # of other runs
         del st.session_state[key]
     level = st.slider(
-        "To reach", low, high, own_link.start("reach", usual, own_link.number(low, high)), step, key=key,
+        "To reach", low, high, begin, step, key=key,
         persist_state="session", format=f"%.{digits}f{'%%' if metric.endswith('error') else ''}",
         help="Moves the dotted line in the chart",
     )  # fmt: skip

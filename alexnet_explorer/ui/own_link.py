@@ -8,22 +8,29 @@ from typing import Any, TypeVar
 import streamlit as st
 
 T = TypeVar("T")
-_STARTS = "own_link_starts"
+_STARTS, _WRITTEN = "own_link_starts", "own_link_written"
 
 
-def start(name: str, usual: T, read: Callable[[str], Any]) -> T:
-    """What a control begins with: what the link that opened the session says under `name`, else what is usual.
+def start(name: str, usual: T, read: Callable[[str], Any], *keys: str) -> T:
+    """What a control begins with: what the link that was opened says under `name`, else what is usual.
 
-    What `read` makes None of is not well-formed, and counts as not given.
+    What `read` makes None of is not well-formed, and counts as not given. A link to this page that is followed later
+    has its way, too: what the widgets `keys` had before is forgotten.
     """
     starts: dict[str, str] = st.session_state.setdefault(_STARTS, {})
-    text = starts.setdefault(name, st.query_params.get(name, ""))  # afterwards the link follows the control
-    value: T | None = read(text) if text else None
+    written: dict[str, str] = st.session_state.setdefault(_WRITTEN, {})
+    text = st.query_params.get(name, "")
+    if text and text != written.get(name):
+        starts[name] = text
+        for key in keys:
+            st.session_state.pop(key, None)
+    value: T | None = read(starts[name]) if starts.get(name) else None
     return usual if value is None else value
 
 
 def write(name: str, value: str | None) -> None:
     """Bring the link in line; None: the usual value, which needs no place there."""
+    st.session_state.setdefault(_WRITTEN, {})[name] = value
     if value is None:
         st.query_params.pop(name, None)
     elif st.query_params.get(name) != value:

@@ -1,6 +1,7 @@
 """The page Compare with two runs, with five, with twelve: every view of it, its links, and what it says of gaps."""
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from alexnet_explorer.data.batches import split_indices
 from alexnet_explorer.figures import BASELINE_COLOUR, style_of
+from alexnet_explorer.launch import local
 from alexnet_explorer.runs import Status, create_run
 from alexnet_explorer.ui import answers
 from alexnet_explorer.ui.comparing_views import VIEWS
@@ -222,6 +224,7 @@ def test_the_gallerys_twins_part_though_their_data_are_not_here(visit):
 def test_answers_that_were_not_kept_are_computed_by_a_process_of_its_own(visit, trained, monkeypatch):
     monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(trained.root))
     monkeypatch.setenv("ALEXNET_EXPLORER_DATA", str(trained.data))
+    monkeypatch.setattr(local, "_give_way_soon", lambda process: None)  # a busy machine would take minutes
     expected, file = trained.tanh.mistakes(), trained.tanh.path / "mistakes.json"
     kept = file.read_text()
     try:
@@ -229,8 +232,7 @@ def test_answers_that_were_not_kept_are_computed_by_a_process_of_its_own(visit, 
         visitor = fine(visit("compare", compared=f"{trained.relu.id},{trained.tanh.id}", view="disagreements"))
         assert "it can be computed" in visitor.info[0].value and not visitor.metric
         visitor.button(key="answers_compute").click().run()
-        for validation in list(answers._validations().values()):
-            validation.join(150)
+        answers.validations().of(trained.tanh).join(150)
         visitor.run()
         assert sum(int(metric.value) for metric in fine(visitor).metric) == 12
         assert answers.of(trained.tanh, single=True).predicted == expected.predicted
@@ -238,14 +240,29 @@ def test_answers_that_were_not_kept_are_computed_by_a_process_of_its_own(visit, 
         file.write_text(kept)
 
 
-def test_what_cannot_be_computed_says_why(visit, make_run):
+def test_what_cannot_be_computed_says_why(visit, make_run, monkeypatch):
+    monkeypatch.setattr(answers.Validation, "run", lambda self: setattr(self, "message", "The data set is not here."))
     one, other = make_run(), make_run(train__seed=1)
     visitor = visit("compare", compared=f"{one.id},{other.id}", view="disagreements")
     visitor.button(key="answers_compute").click().run()
-    for validation in list(answers._validations().values()):
-        validation.join(150)
+    for run in (one, other):
+        answers.validations().of(run).join(10)
     visitor.run()
-    assert len(visitor.complaints) == 2 and all("not on this machine" in error for error in visitor.complaints)
+    assert visitor.complaints == ["seed 0: The data set is not here.", "seed 1: The data set is not here."]
+    assert visitor.button(key="answers_compute")
+
+
+def test_a_computation_is_stopped_by_its_button(visit, make_run, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(answers.Validation, "run", lambda self: ended.wait(30))
+    monkeypatch.setattr(answers.Validation, "stop", lambda self: ended.set())
+    one, other = make_run(), make_run(train__seed=1)
+    visitor = visit("compare", compared=f"{one.id},{other.id}", view="classes")
+    visitor.button(key="answers_compute").click().run()
+    visitor.button(key="answers_stop").click().run()
+    assert ended.is_set()
+    answers.validations().of(one).join(10)
+    assert fine(visitor.run()).button(key="answers_compute")
 
 
 # Side by side
