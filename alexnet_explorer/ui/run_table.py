@@ -139,7 +139,7 @@ def _actions(chosen: Sequence[Run], statuses: Mapping[str, Status], places: Mapp
     networks = [run for run in chosen if run.weights_file()]
     one = len(chosen) == 1
     with st.container(horizontal=True):
-        comparable = 2 <= len(chosen) <= lens.MOST_MODELS and len(networks) == len(chosen)
+        comparable = 2 <= len(chosen) <= lens.MOST_COMPARED
         if _button("Compare", "compare_arrows", comparable):
             live.open_page("compare", ids)
         if _button("Look inside", "image_search", one and len(networks) == 1):
@@ -166,7 +166,7 @@ def _actions(chosen: Sequence[Run], statuses: Mapping[str, Status], places: Mapp
             queueing.ask_to_delete(those("delete"))
             st.rerun()
     st.caption(
-        gallery or "Choose runs by the boxes on their left: one to look inside or watch, two to four to compare."
+        gallery or "Choose runs by the boxes on their left: one to look inside or watch, several to compare."
     )
 
 
