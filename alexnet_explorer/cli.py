@@ -241,7 +241,7 @@ def _ways(chosen: dict[str, Run], metric: str, level: float) -> dict[str, Any]:
 
 def _way_text(way: dict[str, Any]) -> str:
     """'2.31 epochs, 40.1 s, 1.52 times the first'; 'not within 30 epochs'."""
-    multiple = way["ratio"]["epoch"]
+    multiple = way["ratio"]["epoch"] if way["ratio"]["epoch"] != {"sign": "=", "value": 1.0} else None
     sign = {"=": "", ">": "more than ", "<": "less than "}
     times = f", {sign[multiple['sign']]}{multiple['value']:.3g} times the epochs of the first" if multiple else ""
     if way["epoch"] is None:

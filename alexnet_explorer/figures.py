@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,24 +17,44 @@ from numpy.typing import ArrayLike, NDArray
 from alexnet_explorer.inspection.mosaic import colour_table
 
 if TYPE_CHECKING:
+    from alexnet_explorer.comparing import Dimension
     from alexnet_explorer.inspection.predict import Prediction
 
 # Okabe and Ito's palette, which colour-blind visitors can tell apart; without black, which a dark page swallows,
 # and with yellow last, which a light one nearly does.
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 BASELINE_COLOUR = "#8C8C8C"
+DASHES = ("solid", "dash", "longdash", "dashdot", "longdashdot")  # dotted is the training's
 _GRID = "rgba(128, 128, 128, 0.25)"
 _FAINT = 0.3
+_VEIL = 0.18  # opacity of a band
+_SHARES = (-4.3, 0.05)  # powers of ten
+_JITTER = 0.12  # by which points of one word are moved apart, on either side; words stand 1 apart
+_FEW_TICKS = 8  # values of an axis that each have a tick
+_NAMED_RUNS = 30  # points of a scatter with their own place in the legend
 _DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one what comes after
 _MOST_LABELS = 40  # classes whose names find room beside a confusion matrix
 _ROOM_OF_RATIOS = 1.2
 _RATIOS = [digit * 10**power for power in range(-3, 4) for digit in (1, 2, 5)]  # marked on an axis
+MOST_POINTS = 1000  # of a line; longer ones are thinned
+_SILENT = {"showlegend": False, "hoverinfo": "skip"}
+_UNIFIED = 10  # lines whose values find room in one tooltip
 _FEW = 30  # points of a line that are marked: one point alone makes no line
 
 
 def colour_of(position: int) -> str:
     """The colour of the run at `position` in a list; they repeat after seven. The baseline's is `BASELINE_COLOUR`."""
     return RUN_COLOURS[position % len(RUN_COLOURS)]
+
+
+def style_of(position: int) -> tuple[str, str]:
+    """Colour and dash of the run at `position` in a comparison, whose first is the baseline, in grey.
+
+    After seven runs the colours repeat, with another dash.
+    """
+    if position == 0:
+        return BASELINE_COLOUR, DASHES[0]
+    return colour_of(position - 1), DASHES[(position - 1) // len(RUN_COLOURS) % len(DASHES)]
 
 
 def depth_colours(count: int) -> list[str]:
@@ -44,32 +65,53 @@ def depth_colours(count: int) -> list[str]:
 
 @dataclass(frozen=True)
 class RunCurve:
-    """One line of a chart: a name for the legend, x and y of the same length, y may have NaN."""
+    """One line of a chart: a name for the legend, x and y (n,), y may have NaN."""
 
     name: str
     colour: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[float] | NDArray[np.float64]
+    y: Sequence[float] | NDArray[np.float64]
     dash: str = "solid"  # Plotly's: solid, dash, dot, …
+    low: Sequence[float] | NDArray[np.float64] = ()  # of a mean: the edges of the band around it, as long as x
+    high: Sequence[float] | NDArray[np.float64] = ()
 
 
 def curves(
-    runs: Sequence[RunCurve], y_title: str, x_title: str, log_y: bool = False, smoothing: float = 0.0
+    runs: Sequence[RunCurve],
+    y_title: str,
+    x_title: str,
+    log_y: bool = False,
+    smoothing: float = 0.0,
+    level: float | None = None,
 ) -> go.Figure:
-    """Curves over one another. With `smoothing` above 0: the raw line faint, `smooth`'s above it."""
-    figure = _figure(x_title, y_title)
+    """Curves over one another. With `smoothing` above 0: the raw line faint, `smooth`'s above it.
+
+    `level`: a value that is marked by a horizontal line.
+    """
+    lines: list[dict[str, object]] = []
     named: set[str] = set()
     for run in runs:
         line = {"color": run.colour, "dash": run.dash, "width": 2}
         mode = "lines+markers" if len(run.x) <= _FEW else "lines"
         group = {"name": _text(run.name), "legendgroup": run.name, "mode": mode, "line": line}
+        if len(run.low):
+            edge = {"x": run.x, "mode": "lines", "line": {"width": 0}, "legendgroup": run.name, **_SILENT}
+            lines.append({**edge, "y": run.high})
+            lines.append({**edge, "y": run.low, "fill": "tonexty", "fillcolor": _veil(run.colour)})
         if smoothing:
             x, y = thin(run.x, run.y)
-            figure.add_scatter(x=x, y=y, opacity=_FAINT, showlegend=False, hoverinfo="skip", **group)
+            lines.append({**group, "x": x, "y": y, "opacity": _FAINT, **_SILENT})
         x, y = thin(run.x, smooth(run.y, smoothing))
-        figure.add_scatter(x=x, y=y, showlegend=run.name not in named, **group)
+        lines.append({**group, "x": x, "y": y, "showlegend": run.name not in named})
         named.add(run.name)  # lines of one name share a place in the legend
-    figure.update_layout(hovermode="x unified", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    ends = [x for run in runs if len(run.x) for x in (run.x[0], run.x[-1])]
+    if level is not None and ends:
+        mark = {"color": BASELINE_COLOUR, "width": 1.5, "dash": "2px,3px"}
+        lines.append({"x": [min(ends), max(ends)], "y": [level, level], "mode": "lines", "line": mark, **_SILENT})
+    figure = _figure(x_title, y_title)
+    figure.add_traces([{"type": "scatter", **line} for line in lines])  # at once: Plotly takes milliseconds for each
+    hover = "x unified" if len(named) <= _UNIFIED else "closest"
+    figure.update_layout(hovermode=hover, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     if log_y:
         figure.update_yaxes(type="log")
     return figure
@@ -82,15 +124,13 @@ def smooth(values: ArrayLike, weight: float) -> NDArray[np.float64]:
     """
     raw = np.asarray(values, dtype=np.float64)
     result = raw.copy()
-    average = total = 0.0
-    for position in np.flatnonzero(np.isfinite(raw)):
-        average = weight * average + (1 - weight) * raw[position]
-        total = weight * total + (1 - weight)
-        result[position] = average / total
+    finite = np.flatnonzero(np.isfinite(raw))
+    averages = accumulate(raw[finite].tolist(), lambda so_far, y: weight * so_far + (1 - weight) * y, initial=0.0)
+    result[finite] = list(averages)[1:] / (1 - weight ** np.arange(1.0, len(finite) + 1))
     return result
 
 
-def thin(x: ArrayLike, y: ArrayLike, points: int = 1000) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def thin(x: ArrayLike, y: ArrayLike, points: int = MOST_POINTS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A long line in about `points` points: the lowest and the highest of each stretch, so that no spike is lost.
 
     A shorter line stays as it is. A stretch with NaN keeps that, and so the gap.
@@ -98,9 +138,12 @@ def thin(x: ArrayLike, y: ArrayLike, points: int = 1000) -> tuple[NDArray[np.flo
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if len(x) <= points:
         return x, y
-    stretches = np.array_split(np.arange(len(x)), points // 2)
-    kept = {int(stretch[pick(y[stretch])]) for stretch in stretches for pick in (np.argmin, np.argmax)}
-    chosen = sorted(kept | {0, len(x) - 1})
+    width = -(-len(x) // (points // 2))
+    count = -(-len(x) // width)
+    stretches = np.pad(y, (0, count * width - len(y)), "edge").reshape(count, width)  # of equals the first is picked
+    first = np.arange(count) * width
+    ends = np.array([0, len(x) - 1])
+    chosen = np.unique(np.concatenate([first + stretches.argmin(1), first + stretches.argmax(1), ends]))
     return x[chosen], y[chosen]
 
 
@@ -176,6 +219,23 @@ def intervals(
     return figure
 
 
+def shares(values: ArrayLike, x_title: str, colour: str, low: float, high: float, bins: int = 60) -> go.Figure:
+    """What share of all values lies in each of the bins from `low` to `high`: charts of one range can be compared.
+
+    The axis is logarithmic, as a single bin, that of zero, often has most of them.
+    """
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    flat = flat[np.isfinite(flat)]
+    counts, edges = np.histogram(flat, bins, (low, high) if high > low else (low - 0.5, low + 0.5))
+    figure = _figure(x_title, "share of the values")
+    figure.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=counts / max(len(flat), 1), width=np.diff(edges),
+                   marker_color=colour, hovertemplate="%{x:.3g}: %{y:.2%}<extra></extra>")  # fmt: skip
+    figure.update_layout(bargap=0, showlegend=False)
+    figure.update_yaxes(type="log", range=_SHARES, tickvals=[1e-4, 1e-3, 0.01, 0.1, 1],
+                        ticktext=["0.01%", "0.1%", "1%", "10%", "100%"])  # fmt: skip
+    return figure
+
+
 def histogram(values: ArrayLike, x_title: str, colour: str = RUN_COLOURS[0], bins: int = 60) -> go.Figure:
     """How often each value occurs, counted here rather than in the browser; values that are not finite are left out."""
     flat = np.asarray(values, dtype=np.float64).ravel()
@@ -186,25 +246,134 @@ def histogram(values: ArrayLike, x_title: str, colour: str = RUN_COLOURS[0], bin
     return figure
 
 
+def parallel(dimensions: Sequence[Dimension]) -> go.Figure:
+    """Parallel coordinates: a line a run through its value on each axis, coloured by the last of them."""
+    axes = []
+    for one in dimensions:
+        axis: dict[str, object] = {"label": _text(one.name), "values": one.values}
+        distinct = np.unique(one.values[np.isfinite(one.values)])
+        if not one.words and len(distinct) <= _FEW_TICKS:
+            axis |= {"tickvals": distinct, "ticktext": [f"{value:.4g}" for value in distinct]}
+        if one.words:
+            places = list(range(len(one.words)))
+            axis |= {"tickvals": places, "ticktext": [_text(word) for word in one.words]}
+            axis |= {"range": [-0.2, max(len(places) - 0.8, 0.2)]}
+        axes.append(axis)
+    figure = _figure("", "")
+    last = dimensions[-1]
+    figure.add_parcoords(
+        dimensions=axes, labelangle=-12, labelside="top",
+        rangefont={"size": 1, "color": "rgba(0, 0, 0, 0)"},  # the ticks say it
+        line={"color": last.values, "colorscale": depth_colours(9), "showscale": not last.words,
+              "colorbar": {"title": {"text": _text(last.name), "side": "right"}, "thickness": 12}},
+    )  # fmt: skip
+    figure.update_layout(margin={"l": 70, "r": 40, "t": 90, "b": 20})
+    return figure
+
+
+def scatter(x: Dimension, y: Dimension, names: Sequence[str], colours: Sequence[str]) -> go.Figure:
+    """A point a run. Points of one word are moved apart a little, the same way each time."""
+    figure = _figure(x.name, y.name)
+    places = _apart(x), _apart(y)
+    for place, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        figure.add_scatter(
+            x=[places[0][place]], y=[places[1][place]], mode="markers", name=_text(name),
+            marker={"color": colour, "size": 11, "line": {"width": 1, "color": _GRID}},
+            hovertemplate=f"{_text(name)}<br>{_shown(x, place)}<br>{_shown(y, place)}<extra></extra>",
+        )  # fmt: skip
+    for axis, one in ((figure.update_xaxes, x), (figure.update_yaxes, y)):
+        if one.words:
+            axis(tickvals=list(range(len(one.words))), ticktext=[_text(word) for word in one.words],
+                 range=[-0.5, len(one.words) - 0.5], zeroline=False)  # fmt: skip
+    return figure.update_layout(showlegend=len(names) <= _NAMED_RUNS)
+
+
+def _apart(one: Dimension) -> NDArray[np.float64]:
+    if not one.words:
+        return one.values
+    return one.values + np.random.default_rng(0).uniform(-_JITTER, _JITTER, len(one.values))
+
+
+def _shown(one: Dimension, place: int) -> str:
+    value = one.values[place]
+    return f"{_text(one.name)}: {_text(one.words[int(value)]) if one.words else f'{value:.4g}'}"
+
+
+def dots(rows: Sequence[str], runs: Sequence[tuple[str, str, ArrayLike]], x_title: str) -> go.Figure:
+    """A row for each of `rows`, the first on top, with a dot a run: (name, colour, values by row); NaN has none."""
+    figure = _figure(x_title, "")
+    places = list(range(len(rows)))
+    for name, colour, values in runs:
+        figure.add_scatter(
+            x=values, y=places, mode="markers", name=_text(name), marker={"color": colour, "size": 9, "opacity": 0.85},
+            customdata=[_text(row) for row in rows],
+            hovertemplate="%{customdata}: %{x:.1f}<extra>%{fullData.name}</extra>",
+        )  # fmt: skip
+    figure.update_yaxes(autorange="reversed", tickvals=places, ticktext=[_text(row) for row in rows], zeroline=False)
+    figure.update_layout(height=120 + 22 * len(rows), legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    return figure
+
+
+def confusion_difference(counts: ArrayLike, baseline: ArrayLike, classes: Sequence[str]) -> go.Figure:
+    """How a run's confusions differ from another's: (true, predicted), in points of each true class's images.
+
+    On the diagonal red is good, as there is what is right; beside it blue is.
+    """
+    one, other = (_rows_of_shares(each) for each in (counts, baseline))
+    points = 100 * (one - other)
+    largest = float(np.abs(points).max()) or 1.0
+    figure = _confusion_axes(classes)
+    names = list(figure.layout.xaxis.ticktext)
+    figure.add_heatmap(
+        z=points, x=names, y=names, zmin=-largest, zmax=largest, colorscale=_diverging(),
+        colorbar={"title": {"text": "points"}, "thickness": 12},
+        hovertemplate="%{y}<br>taken for %{x}<br>%{z:+.1f} points<extra></extra>",
+    )  # fmt: skip
+    return figure
+
+
+def _diverging() -> list[tuple[float, str]]:
+    table = colour_table("diverging")
+    return [(float(share), f"#{bytes(table[round(255 * share)]).hex()}") for share in np.linspace(0, 1, 11)]
+
+
 def confusion(counts: ArrayLike, classes: Sequence[str]) -> go.Figure:
     """A confusion matrix as a heatmap: counts (true, predicted), a row a true class, coloured by its share of the row.
 
     Classes of the same name are told apart by their numbers; above `_MOST_LABELS` of them only the tooltips name them.
     """
     seen = np.asarray(counts, dtype=np.int64)
-    shares = (seen / np.maximum(seen.sum(axis=1, keepdims=True), 1)).astype(np.float32)
-    repeated = {name for name, times in Counter(classes).items() if times > 1}
-    names = [_text(f"{name} ({number})" if name in repeated else name) for number, name in enumerate(classes)]
-    figure = _figure("predicted class", "true class")
+    figure = _confusion_axes(classes)
+    names = list(figure.layout.xaxis.ticktext)
     figure.add_heatmap(
-        z=shares, x=names, y=names, customdata=seen.astype(np.int32), zmin=0, zmax=1, colorscale="viridis",
+        z=_rows_of_shares(seen), x=names, y=names, customdata=seen.astype(np.int32), zmin=0, zmax=1,
+        colorscale="viridis",
         colorbar={"tickformat": ".0%", "title": {"text": "of the class"}, "thickness": 12},
         hovertemplate="%{y}<br>taken for %{x}<br>%{customdata} images, %{z:.1%} of the class<extra></extra>",
     )  # fmt: skip
-    labels = len(names) <= _MOST_LABELS
-    figure.update_xaxes(type="category", showticklabels=labels, showgrid=False, constrain="domain")
-    figure.update_yaxes(type="category", showticklabels=labels, showgrid=False, autorange="reversed")
     return figure
+
+
+def _rows_of_shares(counts: ArrayLike) -> NDArray[np.float32]:
+    seen = np.asarray(counts, dtype=np.int64)
+    return np.asarray(seen / np.maximum(seen.sum(axis=1, keepdims=True), 1), dtype=np.float32)
+
+
+def _confusion_axes(classes: Sequence[str]) -> go.Figure:
+    """An empty matrix of classes: `ticktext` of its axes are their names, each another."""
+    repeated = {name for name, times in Counter(classes).items() if times > 1}
+    names = [_text(f"{name} ({number})" if name in repeated else name) for number, name in enumerate(classes)]
+    figure = _figure("predicted class", "true class")
+    axis = {"type": "category", "showticklabels": len(names) <= _MOST_LABELS, "showgrid": False}
+    axis |= {"tickvals": names, "ticktext": names}
+    figure.update_xaxes(constrain="domain", **axis)
+    figure.update_yaxes(autorange="reversed", **axis)
+    return figure
+
+
+def _veil(colour: str) -> str:
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return f"rgba({red}, {green}, {blue}, {_VEIL})"
 
 
 def _text(words: str) -> str:

@@ -253,6 +253,17 @@ def test_compare_with_a_run_that_has_not_begun(document, trained, small):
     shutil.rmtree(waiting.path)
 
 
+def test_a_validation_once_more_is_lines_of_progress_and_the_answers(call, trained, monkeypatch):
+    monkeypatch.setenv("ALEXNET_EXPLORER_DATA", str(trained.data))
+    status, out, _ = call("probe", "validation", trained.relu.id, "--runs", trained.root)
+    *progress, last = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and progress[-1] == {"progress": 1}
+    assert last["result"]["predicted"] == trained.relu.mistakes().predicted
+    monkeypatch.setenv("ALEXNET_EXPLORER_DATA", str(trained.root))
+    status, out, err = call("probe", "validation", trained.relu.id, "--runs", trained.root)
+    assert status == 2 and out == "" and "not on this machine" in err and len(err.splitlines()) == 1
+
+
 # predict and explain
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from alexnet_explorer.comparing import Dimension, dimension
 from alexnet_explorer.figures import (
     BASELINE_COLOUR,
     RUN_COLOURS,
@@ -11,11 +12,17 @@ from alexnet_explorer.figures import (
     RunCurve,
     colour_of,
     confusion,
+    confusion_difference,
     curves,
+    dots,
     histogram,
     intervals,
+    parallel,
     prediction_bars,
+    scatter,
+    shares,
     smooth,
+    style_of,
     thin,
 )
 from alexnet_explorer.inspection.predict import Prediction
@@ -166,3 +173,65 @@ def test_intervals_of_differences_may_be_open_on_both_sides():
     figure = intervals([Interval("one pair", 0.5, -math.inf, math.inf)], "points", none=0.0)
     low, high = figure.layout.xaxis.range
     assert [list(trace.x) for trace in figure.data if trace.mode == "lines"] == [[low, high]] and low < 0 < 0.5 < high
+
+
+# Comparisons
+
+
+def test_the_baseline_is_grey_and_the_first_35_others_differ_in_colour_or_dash():
+    styles = [style_of(position) for position in range(1 + 5 * len(RUN_COLOURS))]
+    assert styles[0] == (BASELINE_COLOUR, "solid")
+    assert len(set(styles)) == len(styles) and "dot" not in {dash for _, dash in styles}
+    assert [colour for colour, _ in styles[1:8]] == list(RUN_COLOURS)
+
+
+def test_a_band_is_filled_between_its_edges_behind_the_mean():
+    mean = RunCurve("mean", "#0072B2", [0, 1], [2.0, 3.0], low=[1.0, 2.5], high=[3.0, 3.5])
+    high, low, line = curves([mean], "error", "epoch").data
+    assert (list(high.y), list(low.y), list(line.y)) == ([3, 3.5], [1, 2.5], [2, 3])
+    assert low.fill == "tonexty" and low.fillcolor.startswith("rgba(0, 114, 178") and line.showlegend
+    assert {trace.legendgroup for trace in (high, low, line)} == {"mean"}
+
+
+def test_a_level_is_a_line_over_the_whole_width():
+    assert list(curves(RUNS, "loss", "epoch", log_y=True, level=2.5).data[-1].y) == [2.5, 2.5]
+    assert list(curves(RUNS, "loss", "epoch", level=2.5).data[-1].x) == [0, 2]
+
+
+def test_parallel_coordinates_have_words_where_there_are_no_numbers():
+    error = Dimension("error", np.array([10.0, 20.0]))
+    figure = parallel([dimension("activation", ["tanh", MARKED]), error])
+    first, last = figure.data[0].dimensions
+    assert list(first.tickvals) == [0, 1] and set(first.ticktext) == {"tanh", SHOWN}
+    assert list(last["values"]) == [10, 20] and list(last.ticktext) == ["10", "20"]
+    many = parallel([Dimension("rate", np.arange(9.0)), error]).data[0].dimensions[0]
+    assert many.ticktext is None
+    assert list(figure.data[0].line.color) == [10, 20]
+
+
+def test_points_of_one_word_are_apart_and_always_in_the_same_place():
+    words, error = dimension("activation", ["relu", "relu", "tanh"]), dimension("error", [1.0, 2.0, 3.0])
+    drawn = [scatter(words, error, ["a", MARKED, "c"], ["#111111"] * 3) for _ in range(2)]
+    x = [trace.x[0] for trace in drawn[0].data]
+    assert x[0] != x[1] and round(x[0]) == round(x[1]) == 0 and round(x[2]) == 1
+    assert x == [trace.x[0] for trace in drawn[1].data]
+    assert [trace.y[0] for trace in drawn[0].data] == [1, 2, 3] and drawn[0].data[1].name == SHOWN
+
+
+def test_confusions_of_a_run_less_those_of_another_in_points():
+    (heat,) = confusion_difference([[6, 2], [0, 4]], [[4, 4], [1, 3]], ["cat", "dog"]).data
+    np.testing.assert_allclose(heat.z, [[25, -25], [-25, 25]])
+    assert (heat.zmin, heat.zmax) == (-25, 25) and heat.colorscale[5][1] == "#f7f6f6"
+
+
+def test_shares_of_two_networks_stand_in_the_same_bins():
+    one, other = (shares(values, "x", "#111111", 0, 4, bins=4).data[0] for values in ([0, 0, 1, 3], [2.5, np.nan]))
+    assert list(one.x) == list(other.x) == [0.5, 1.5, 2.5, 3.5]
+    assert list(one.y) == [0.5, 0.25, 0, 0.25] and list(other.y) == [0, 0, 1, 0]
+    assert sum(shares([2, 2], "x", "#111111", 2, 2).data[0].y) == 1
+
+
+def test_dots_have_a_row_a_class_and_a_colour_a_run():
+    figure = dots(["cat", MARKED], [("a", "#111111", [1.0, np.nan]), ("b", "#222222", [2.0, 3.0])], "error (%)")
+    assert list(figure.layout.yaxis.ticktext) == ["cat", SHOWN] and figure.layout.yaxis.autorange == "reversed"
+    assert [trace.marker.color for trace in figure.data] == ["#111111", "#222222"]

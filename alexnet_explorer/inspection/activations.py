@@ -27,6 +27,7 @@ class LayerStatistics:
     minimum: float
     maximum: float
     mean: float
+    std: float
 
 
 def walk(loaded: LoadedModel, image: Image.Image, names: Iterable[str] | None = None) -> dict[str, NDArray[np.float32]]:
@@ -56,4 +57,5 @@ def statistics(values: NDArray[np.float32]) -> LayerStatistics:
         minimum=float(values.min()),
         maximum=float(values.max()),
         mean=float(values.mean(dtype=np.float64)),
+        std=float(values.std(dtype=np.float64)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,9 @@ def validate(
         raise RunError(f"run {run.id} has kept no weights so far: train it for an epoch")
     packed = find_set(run.config.data.name, run.config.data.digest)
     loaded = load_weights(file)
-    anywhere = run.config.train.model_copy(update={"device": "auto", "threads": 0})
+    # Half of the cores: threads that wait for each other stall where a training keeps the others busy.
+    threads = max(1, (os.cpu_count() or 2) // 2)
+    anywhere = run.config.train.model_copy(update={"device": "auto", "threads": threads})
     engine = choose_engine(run.config.model_copy(update={"train": anywhere}))
     engine.set_up()
     device = torch.device(engine.device)

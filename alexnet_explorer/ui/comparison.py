@@ -1,80 +1,162 @@
-"""Runs side by side: their curves on one chart, what differs in their settings, their metrics with differences."""
+"""The runs of the page Compare: their names and colours, which is the baseline, their settings and last metrics."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from cachetools import LRUCache
 
-from alexnet_explorer.comparing import METRICS
-from alexnet_explorer.figures import BASELINE_COLOUR, RunCurve, colour_of, curves
+from alexnet_explorer.comparing import METRICS, Track, value_text
+from alexnet_explorer.config import RunConfig
+from alexnet_explorer.figures import style_of
 from alexnet_explorer.runs import Run, RunError, differences, find_run
-from alexnet_explorer.ui import frame, networks
-from alexnet_explorer.ui.curves import METRICS as Y_TITLES
-from alexnet_explorer.ui.curves import choose
+from alexnet_explorer.ui import frame, lens, networks
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 
+KEPT_TRACKS = 256
+NAMING_FIELDS = 3  # in which runs may differ and still be named by them
+LONGEST_NAME = 40  # characters
 
-def chosen_runs(page: frame.Page) -> list[Run]:
+
+@dataclass(frozen=True)
+class Compared:
+    """One of the runs that are compared; the first of them is the baseline."""
+
+    run: Run
+    config: RunConfig  # as this machine, or another, computed it
+    name: str  # short, and another for each
+    colour: str
+    dash: str
+
+
+def chosen_runs(page: frame.Page) -> list[Compared]:
     """The runs among the networks of the page; imported weights have no history and are left out, which is said."""
-    runs = []
-    for found in frame.models_for(page):
+    names = frame.names_for(page)
+    runs, configs, places = [], {}, {}
+    for place, name in enumerate(names):
         try:
-            runs.append(find_run(found.name, runs_folder()))
-        except RunError:
-            st.caption(f"{plain(networks.title(found))} has no training history here.")
-    return runs
+            run = find_run(name, runs_folder())
+            configs[run.id] = run.as_computed()
+        except RunError as error:
+            imported = [entry for entry in networks.entries() if entry.name == name and entry.kind == "imported"]
+            for entry in imported:
+                st.caption(f"{plain(networks.title(entry))} has no training history here.")
+            if not imported:
+                st.error(plain(str(error)), icon=":material/error:")
+            continue
+        runs.append(run)
+        places[run.id] = place
+    named = short_names(configs) or {run.id: networks.run_label(run) for run in runs}
+    return [Compared(run, configs[run.id], named[run.id], *style_of(places[run.id])) for run in runs]
 
 
-def titles(runs: Sequence[Run]) -> dict[str, str]:
-    """A title for each run's id that tells the runs from each other."""
-    return {run.id: networks.label(run.id) for run in runs}
+def short_names(configs: Mapping[str, RunConfig]) -> dict[str, str]:
+    """Names that tell runs apart by what differs: 'tanh, seed 1'. None where that is nothing, or too much."""
+    changed = {field: values for field, values in differences(dict(configs)).items() if field != "data.digest"}
+    found = {}
+    for run_id in configs:
+        words = [_words(field, values[run_id]) for field, values in changed.items()]
+        found[run_id] = ", ".join(words)
+    if not 0 < len(changed) <= NAMING_FIELDS or any(len(name) > LONGEST_NAME for name in found.values()):
+        return {}
+    repeated = len(set(found.values())) < len(found)
+    return {run_id: f"{name} #{run_id[-4:]}" if repeated else name for run_id, name in found.items()}
 
 
-def show_curves(runs: Sequence[Run]) -> None:
-    """Loss and error of all runs: validation solid, training dotted."""
-    scales = choose("compare")
-    rows = {run.id: run.metrics()[0] for run in runs}
-    x_title, unit = scales.along([row for run in runs for row in rows[run.id][-1:]])
-    named = titles(runs)
-    st.caption("Solid: validation. Dotted: training, on changed pictures and with dropout, so often higher.")
-    for column, (metric, y_title) in zip(st.columns(2), Y_TITLES.items(), strict=True):
-        lines = []
-        for position, run in enumerate(runs):
-            colour = BASELINE_COLOUR if position == 0 else colour_of(position - 1)
-            for part, dash in (("val", "solid"), ("train", "dot")):
-                x, y = scales.points(rows[run.id], f"{part}/{metric}", unit)
-                lines.append(RunCurve(named[run.id], colour, x, y, dash))
-        with column:
-            chart = curves(lines, y_title, x_title, scales.log, scales.smoothing)
-            st.plotly_chart(chart, key=f"curves_{metric}", alt=f"{y_title} of {', '.join(named.values())}")
+def _words(field: str, value: Any) -> str:
+    """'tanh'; 'no lrn'; 'dropout 0.2'."""
+    name = field.rpartition(".")[2]
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    return value if isinstance(value, str) and value else f"{name} {value_text(value)}"
 
 
-def show_differences(runs: Sequence[Run]) -> None:
+def choose_baseline(runs: Sequence[Compared], page: frame.Page) -> None:
+    """Another run may become the baseline: it changes places with the first, so that the others keep their colours."""
+    names = {one.run.id: one.name for one in runs}
+    first = runs[0].run.id
+    st.session_state["compare_baseline"] = first
+    st.selectbox("Baseline", list(names), format_func=lambda name: names.get(name, name), key="compare_baseline",
+                 on_change=_take_baseline, args=(page,), width=280,
+                 help="All differences are from it; it is drawn in grey.")  # fmt: skip
+
+
+def _take_baseline(page: frame.Page) -> None:
+    names = frame.names_for(page)
+    place, first = names.index(st.session_state["compare_baseline"]), names[0]
+    names[0], names[place] = names[place], first
+    lens.change(compared=tuple(names))
+
+
+class Tracks:
+    """The metrics of the runs that were compared last on this server; only what was written since is read."""
+
+    def __init__(self) -> None:
+        self._kept: LRUCache[str, tuple[Track, int, float]] = LRUCache(KEPT_TRACKS)  # its offset, its last step
+        self._lock = threading.Lock()
+
+    def of(self, run: Run) -> Track:
+        """The metrics of a run as they are now. Raises RunError where they are damaged."""
+        key = str(run.path)
+        with self._lock:
+            track, offset, step = self._kept.get(key, (Track(), 0, 0.0))
+            try:
+                rows, end = run.metrics(offset)
+                cut = (run.path / "metrics.jsonl").stat().st_size < offset or bool(rows and rows[0]["step"] < step)
+            except FileNotFoundError:
+                return Track()
+            except RunError:  # the middle of a line
+                cut = offset > 0
+                if not cut:
+                    raise
+            if cut:  # a resumed run has cut its file back to its checkpoint, and written on
+                track, (rows, end) = Track(), run.metrics()
+            track.add(rows)
+            self._kept[key] = (track, end, rows[-1]["step"] if rows else step)
+            return track
+
+
+@st.cache_resource(show_spinner=False)
+def tracks() -> Tracks:
+    """Those of this server."""
+    return Tracks()
+
+
+def show_differences(runs: Sequence[Compared]) -> None:
     """The settings in which the runs differ."""
-    named = titles(runs)
-    try:
-        changed = differences({run.id: run.as_computed() for run in runs})
-    except RunError as error:
-        st.error(plain(str(error)), icon=":material/error:")
-        return
+    changed = differences({one.run.id: one.config for one in runs})
     if not changed:
         st.info("The settings of these runs are the same.")
         return
+    named = {one.run.id: one.name for one in runs}
     table = [
         {"setting": field, **{named[run_id]: _text(value) for run_id, value in values.items()}}
         for field, values in changed.items()
     ]
-    st.dataframe(table, hide_index=True, key="compare_settings")
+    st.dataframe(table, hide_index=True, key="compare_settings", column_config=_pinned("setting", runs),
+                 alt="The settings in which the runs differ")  # fmt: skip
 
 
-def show_metrics(runs: Sequence[Run]) -> None:
+def show_metrics(runs: Sequence[Compared]) -> None:
     """The last metrics, and each run's difference from the first one, the baseline."""
-    st.dataframe(metric_table(runs, titles(runs)), hide_index=True, key="compare_metrics")
-    st.caption("In brackets: the difference from the first run. One pair of runs is one draw of the dice: with other "
+    table = metric_table([one.run for one in runs], {one.run.id: one.name for one in runs})
+    if not table:
+        st.info("None of these runs has come to the end of an epoch so far.")
+        return
+    st.dataframe(table, hide_index=True, key="compare_metrics", column_config=_pinned("metric", runs),
+                 alt="The last metrics of the runs")  # fmt: skip
+    st.caption("In brackets: the difference from the baseline. One pair of runs is one draw of the dice: with other "
                "seeds, small differences can change their sign.")  # fmt: skip
+
+
+def _pinned(first: str, runs: Sequence[Compared]) -> dict[str, Any]:
+    """The first column and the baseline's stay where they are while the others are scrolled."""
+    return {name: st.column_config.TextColumn(pinned=True) for name in (first, runs[0].name)}
 
 
 def metric_table(runs: Sequence[Run], named: Mapping[str, str]) -> list[dict[str, str]]:

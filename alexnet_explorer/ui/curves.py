@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from alexnet_explorer import figures
+from alexnet_explorer.comparing import Axis
 from alexnet_explorer.ui.history import PARTS, Kept, Row
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 CHART_HEIGHT, LOW_CHART_HEIGHT = 320, 180  # pixels
 
-AXES = {"epoch": "epoch", "step": "step", "seconds": "time"}
+AXES: dict[Axis, str] = {"epoch": "epoch", "step": "step", "seconds": "time", "images": "images seen"}
 METRICS = {"loss": "loss (cross-entropy, nats)", "top1_error": "top-1 error (%)"}
 SHARES = ("dead/", "saturated/")
 # What is longer than so many seconds is told in this unit.
@@ -25,16 +26,16 @@ UNITS = ((2 * 3600.0, "h", 3600.0), (180.0, "min", 60.0), (0.0, "s", 1.0))
 
 @dataclass(frozen=True)
 class Scales:
-    """How curves are drawn: along 'epoch', 'step' or 'seconds'; smoothed by 0 (not at all) to 0.99; y as a power."""
+    """How curves are drawn: along one of `AXES`; smoothed by 0 (not at all) to 0.99; y as a power."""
 
-    axis: str = "epoch"
+    axis: Axis = "epoch"
     smoothing: float = 0.0
     log: bool = False
 
     def along(self, rows: Sequence[Row]) -> tuple[str, float]:
         """The title of the x axis, and by what the rows' values are divided: time is told in a unit that fits."""
         if self.axis != "seconds":
-            return self.axis, 1.0
+            return AXES[self.axis], 1.0
         longest = max((row["seconds"] for row in rows), default=0.0)
         _, unit, seconds = next(one for one in UNITS if longest >= one[0])
         return f"time of training ({unit})", seconds
@@ -42,23 +43,24 @@ class Scales:
     def points(self, rows: Sequence[Row], metric: str, unit: float) -> tuple[list[float], list[float]]:
         """x and y of the rows that have a metric: x in `along`'s unit, shares of images or units in percent."""
         factor = 100.0 if metric.endswith("_error") or metric.startswith(SHARES) else 1.0
-        found = [(row[self.axis] / unit, factor * row[metric]) for row in rows if metric in row]
+        found = [(row[self.axis] / unit, factor * row[metric]) for row in rows if metric in row and self.axis in row]
         return [x for x, _ in found], [y for _, y in found]
 
 
-def choose(key: str, log: bool = False) -> Scales:
-    """The controls; what was chosen outlives a walk over the other pages. `log`: how the vertical axis is at first."""
+def choose(key: str, begin: Scales | None = None) -> Scales:
+    """The controls; what was chosen outlives a walk over the other pages. `begin`: how they are at first."""
+    begin = begin or Scales()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         axis = st.segmented_control(
-            "Along", list(AXES), default="epoch", key=f"{key}_axis", required=True,
+            "Along", list(AXES), default=begin.axis, key=f"{key}_axis", required=True,
             format_func=lambda name: AXES[name], persist_state="session",
         )  # fmt: skip
         smoothing = st.slider(
-            "Smoothing", 0.0, 0.99, 0.0, 0.01, key=f"{key}_smoothing", persist_state="session", width=220,
+            "Smoothing", 0.0, 0.99, begin.smoothing, 0.01, key=f"{key}_smoothing", persist_state="session", width=220,
             help="As in TensorBoard: each point becomes a mean of those before it, the nearer the more. The line as "
             "it was stays, faintly.",
         )  # fmt: skip
-        log = st.toggle("Logarithmic", log, key=f"{key}_log", persist_state="session",
+        log = st.toggle("Logarithmic", begin.log, key=f"{key}_log", persist_state="session",
                         help="The vertical axis: the same distance for the same factor")  # fmt: skip
     return Scales(axis or "epoch", smoothing, log)
 

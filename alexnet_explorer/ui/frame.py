@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from alexnet_explorer.data.images import ImageError
 from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.launch.queue import Queue
-from alexnet_explorer.runs import RunError
+from alexnet_explorer.runs import Run, RunError, find_run
 from alexnet_explorer.ui import lens, networks, pictures
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
@@ -42,7 +42,13 @@ class Page:
     first_layer: str = "conv1"  # where the lens names none
     whole_layers: tuple[str, ...] = ()  # drawn with all their units at once: none is to be chosen
     one_layer: bool = False  # the weights of the layer are enough, so that partial snapshots can be shown
+    also_partial: str = ""  # one of its views needs this layer alone, so that epochs of which it was kept are offered
     least_models: int = 1  # with fewer in the lens, the gallery's are added
+
+    @property
+    def most_models(self) -> int:
+        """How many can be chosen."""
+        return lens.MOST_MODELS if self.models_field == "models" else lens.MOST_COMPARED
 
     @property
     def models_field(self) -> str:
@@ -62,7 +68,7 @@ PAGES = (
     Page("runs", "Runs", "list_alt"),
     Page("studies", "Studies", "science"),
     Page("compare", "Compare", "compare_arrows", frozenset({"picture", "models", "epoch", "layer", "target"}),
-         first_layer="relu1", least_models=2),
+         first_layer="relu1", also_partial="conv1", least_models=2),
 )  # fmt: skip
 
 
@@ -138,9 +144,7 @@ def choose(page: Page) -> None:
     layers = {layer.name: layer for layer in first.layers(page.layer_kinds)}
     name = layer_for(page, layers)
     if "epoch" in page.uses:
-        epochs = epochs_for(page, found[0], name)
-        # A run that has not come to its end has weights newer than its last snapshot.
-        _choose_epoch([*epochs, *([] if found[0].path in epochs.values() else [NEWEST])])
+        _choose_epoch(shared_epochs(page, found, name))
     if "layer" in page.uses:
         _select(
             "Layer", "layer", list(layers), name, [f"{n}  ·  {'×'.join(map(str, layers[n].output))}" for n in layers]
@@ -152,20 +156,50 @@ def choose(page: Page) -> None:
 
 
 def models_for(page: Page) -> list[ModelEntry]:
-    """The networks that a page shows: the lens's, and the gallery's where it needs more."""
-    entries = {entry.name: entry for entry in networks.entries()}
+    """The networks that a page shows: the lens's, and the gallery's where it needs more; of many the first few."""
+    return _models_for(page, {entry.name: entry for entry in networks.entries()})
+
+
+def _models_for(page: Page, entries: Mapping[str, ModelEntry]) -> list[ModelEntry]:
+    found = [entries[name] for name in _names_for(page, entries) if name in entries]
+    chosen = [entry for entry in found if entry.name in lens.current().beside]
+    return (chosen if page.models_field == "compared" and chosen else found)[: lens.MOST_MODELS]
+
+
+def names_for(page: Page) -> list[str]:
+    """What a page compares: networks, and runs without weights, which have curves."""
+    return _names_for(page, {entry.name: entry for entry in networks.entries()})
+
+
+def _names_for(page: Page, entries: Mapping[str, ModelEntry]) -> list[str]:
     now = lens.current()
     wanted = getattr(now, page.models_field) or now.models
     if page.least_models > 1 and wanted == (DEFAULT_MODEL,):  # nothing was chosen yet
         wanted = TWINS
-    names = [name for name in wanted if name in entries]
+    names = [name for name in wanted if name in entries or (page.models_field == "compared" and _run_of(name))]
     others = [name for name in dict.fromkeys((*TWINS, *entries)) if name in entries and name not in names]
-    return [entries[name] for name in names + others[: max(0, page.least_models - len(names))]]
+    return names + others[: max(0, page.least_models - len(names))]
+
+
+def _run_of(name: str) -> Run | None:
+    try:
+        return find_run(name, runs_folder())
+    except RunError:
+        return None
 
 
 def epochs_for(page: Page, found: ModelEntry, layer: str) -> dict[int, Path]:
     """The epochs of a network that a page can show, with their files."""
-    return networks.snapshots(found, layer if page.one_layer else None)
+    return networks.snapshots(found, layer if page.one_layer else page.also_partial or None)
+
+
+def shared_epochs(page: Page, found: Sequence[ModelEntry], layer: str) -> list[int]:
+    """The epochs that its slider offers: those of any of the networks, and their newest weights where these differ."""
+    kept = [epochs_for(page, entry, layer) for entry in found if entry.epochs]
+    epochs = sorted({epoch for one in kept for epoch in one})
+    # A run that has not come to its end, or not as far as another, has newest weights of another epoch.
+    ended = epochs and all(entry.path == one.get(epochs[-1]) for entry, one in zip(found, kept, strict=False))
+    return epochs if ended else [*epochs, NEWEST]
 
 
 def layer_for(page: Page, layers: Iterable[str]) -> str:
@@ -221,23 +255,28 @@ def _choose_models(page: Page) -> list[ModelEntry]:
         st.warning("There is no network yet: train one on the page Train.")
         return []
     now = lens.current()
-    if missing := [name for name in dict.fromkeys((*now.models, *now.compared)) if name not in entries]:
+    several = page.models_field == "compared"
+    titles = {name: networks.title(entry) for name, entry in entries.items()}
+    if several:
+        titles |= {run.id: networks.run_label(run) for run in networks.runs_without_weights(entries)}
+    models = tuple(name for name in now.models if name in entries)
+    compared = tuple(name for name in now.compared if name in titles or _run_of(name))
+    if missing := [name for name in dict.fromkeys((*now.models, *now.compared)) if name not in (*models, *compared)]:
         st.info(f"Not on this machine: {plain(', '.join(missing))}.")
-        models, compared = ([name for name in names if name in entries] for names in (now.models, now.compared))
-        lens.change(models=tuple(models) or (next(iter(entries)),), compared=tuple(compared))
-    found = models_for(page)
-    st.session_state["lens_models"] = [entry.name for entry in found]
+    lens.change(models=models or (next(iter(entries)),), compared=compared)
+    found = _models_for(page, entries)
+    st.session_state["lens_models"] = _names_for(page, entries) if several else [entry.name for entry in found]
     st.multiselect(
         "Networks",
-        list(entries),
-        format_func=lambda name: networks.title(entries[name]) if name in entries else name,
+        list(titles),
+        format_func=lambda name: titles.get(name, name),
         key="lens_models",
-        max_selections=lens.MOST_MODELS,
+        max_selections=page.most_models,
         on_change=_take_models,
         args=(page.models_field,),
-        help="Up to four side by side; the first one is the baseline."
-        + (" The other pages keep theirs." if page.models_field == "compared" else ""),
-    )
+        help="As many as you like; the first one is the baseline. The other pages keep theirs." if several
+        else "Up to four side by side; the first one is the baseline.",
+    )  # fmt: skip
     return found
 
 

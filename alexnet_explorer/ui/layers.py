@@ -44,7 +44,7 @@ def show(kept: Kept) -> None:
         st.info("Nothing was noted of the layers of this run so far: gradients come with the first point of the "
                 "curves, silent units with the first epoch.")  # fmt: skip
         return
-    scales = curves.choose("layers", log=True)
+    scales = curves.choose("layers", curves.Scales(log=True))
     for column, (prefix, title, reading) in zip(st.columns(2), shown, strict=False):
         with column:
             rows = kept["train" if prefix == "gradient/" else "val"]

@@ -15,7 +15,8 @@ import streamlit as st
 
 from alexnet_explorer.catalogue import DEFAULT_MODEL
 
-MOST_MODELS = 4
+MOST_MODELS = 4  # side by side
+MOST_COMPARED = 60  # a link with so many ids still fits any address bar
 _KEY = "lens"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of a run, or of a weights file
 
@@ -27,6 +28,7 @@ class Lens:
     picture: str = "cat"  # a sample's name, or upload-<digest>
     models: tuple[str, ...] = (DEFAULT_MODEL,)  # several are shown side by side, the first one is the baseline
     compared: tuple[str, ...] = ()  # those chosen on the page Compare, which leaves `models` to the other pages
+    beside: tuple[str, ...] = ()  # of many that are compared, those that are shown side by side; none: the first ones
     epoch: int | None = None  # of the training; None: the last one
     layer: str | None = None
     unit: int | None = None
@@ -40,14 +42,15 @@ def read(query: Mapping[str, str]) -> Lens:
         text = query.get(name, "")
         return int(text) if text.isdecimal() and len(text) < 7 else None
 
-    def networks(name: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(filter(_NAME.fullmatch, query.get(name, "").split(","))))[:MOST_MODELS]
+    def networks(name: str, most: int = MOST_MODELS) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(filter(_NAME.fullmatch, query.get(name, "").split(","))))[:most]
 
     plain = Lens()
     return Lens(
         picture=query.get("picture") or plain.picture,
         models=networks("models") or plain.models,
-        compared=networks("compared"),
+        compared=networks("compared", MOST_COMPARED),
+        beside=networks("beside"),
         epoch=number("epoch"),
         layer=query.get("layer") or None,
         unit=number("unit"),
@@ -57,8 +60,8 @@ def read(query: Mapping[str, str]) -> Lens:
 
 def write(lens: Lens) -> dict[str, str]:
     """The query of a link that reopens this lens; what is not chosen is left out."""
-    values = {**vars(lens), "models": ",".join(lens.models), "compared": ",".join(lens.compared) or None}
-    return {name: str(value) for name, value in values.items() if value is not None}
+    lists = {name: ",".join(value) or None for name, value in vars(lens).items() if isinstance(value, tuple)}
+    return {name: str(value) for name, value in {**vars(lens), **lists}.items() if value is not None}
 
 
 def current() -> Lens:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -90,18 +90,35 @@ def _confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> None:
 
 
 def _worst(run: Run, worst: Sequence[Mistake], classes: Sequence[str]) -> None:
+    tiles = []
+    for one in worst:
+        true, predicted = classes[one.true], classes[one.predicted]
+        said = (f"**{plain(true)}** {one.probability_of_true:.1%}  \n"
+                f"taken for **{plain(predicted)}** {one.probability:.1%}")  # fmt: skip
+        tiles.append(Tile(one.image, f"{true}, taken for {predicted}", said))
+    show_tiles(run, tiles)
+
+
+class Tile(NamedTuple):
+    """A training image of a run's data set by its place there, its text alternative, and the words under it."""
+
+    image: int
+    alt: str
+    words: str  # Markdown
+
+
+def show_tiles(run: Run, tiles: Sequence[Tile]) -> None:
+    """Images of the run's data set with words under them; where this machine does not have the set, it says so."""
     try:
-        pictures = _pictures(run, [one.image for one in worst])
+        pictures = _pictures(run, [tile.image for tile in tiles])
     except (DataError, OSError, IndexError) as error:  # an imported run may name any picture
         st.info(f"Their pictures cannot be shown. {plain(str(error))}")
         return
     with st.container(horizontal=True):
-        for one, picture in zip(worst, pictures, strict=True):
-            true, predicted = classes[one.true], classes[one.predicted]
+        for tile, picture in zip(tiles, pictures, strict=True):
             with st.container(width=TILE_SPACE, gap="xsmall"):
-                st.image(picture, alt=f"{true}, taken for {predicted}")
-                st.caption(f"**{plain(true)}** {one.probability_of_true:.1%}  \n"
-                           f"taken for **{plain(predicted)}** {one.probability:.1%}")  # fmt: skip
+                st.image(picture, alt=tile.alt)
+                st.caption(tile.words)
 
 
 def _pictures(run: Run, places: Sequence[int]) -> list[bytes]:

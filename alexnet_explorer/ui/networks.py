@@ -7,7 +7,7 @@ import importlib
 import json
 import os
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Container, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from alexnet_explorer.catalogue import ModelEntry, find_model, list_models
 from alexnet_explorer.config import Layer, RunConfig
-from alexnet_explorer.runs import Run, RunError, find_run
+from alexnet_explorer.runs import Run, RunError, find_run, list_runs
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.weights_file import WeightsError, read_layer, read_metadata
 
@@ -64,6 +64,19 @@ def label(name: str) -> str:
 def title(found: ModelEntry) -> str:
     """`label` of a network that was looked up already."""
     return f"{found.title} #{found.name[-4:]}" if found.kind == "run" else found.title
+
+
+def run_label(run: Run) -> str:
+    """The title of a run, and the end of its id, as titles repeat; the gallery's have names."""
+    try:
+        return run.title if run.in_gallery else f"{run.title} #{run.id[-4:]}"
+    except RunError:
+        return run.id
+
+
+def runs_without_weights(found: Container[str]) -> list[Run]:
+    """The runs that are not among the networks `found`, but have curves."""
+    return [run for run in list_runs(runs_folder()) if run.id not in found and (run.path / "metrics.jsonl").is_file()]
 
 
 def describe(found: ModelEntry) -> Description:

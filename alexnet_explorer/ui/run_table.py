@@ -12,7 +12,7 @@ import streamlit as st
 from alexnet_explorer.launch.queue import Action
 from alexnet_explorer.listing import Listing, Row
 from alexnet_explorer.runs import GALLERY, Run, RunError, Status
-from alexnet_explorer.ui import live, queueing, run_fields, run_filter, run_notes, run_transfer, trash
+from alexnet_explorer.ui import lens, live, queueing, run_fields, run_filter, run_notes, run_transfer, trash
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 
@@ -199,7 +199,7 @@ def _actions(chosen: Sequence[Row], places: Mapping[str, int]) -> None:
     networks = [row for row in chosen if _run(row).weights_file()]
     one = len(chosen) == 1
     with st.container(horizontal=True):
-        if _button("Compare", "compare_arrows", len(chosen) > 1 and len(networks) == len(chosen)):
+        if _button("Compare", "compare_arrows", 2 <= len(chosen) <= lens.MOST_COMPARED):
             live.open_page("compare", ids)
         if _button("Look inside", "image_search", one and len(networks) == 1):
             live.open_page("predict", ids)

@@ -14,7 +14,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
-from alexnet_explorer.figures import BASELINE_COLOUR, colour_of, histogram, prediction_bars
+from alexnet_explorer.figures import colour_of, histogram, prediction_bars, shares, style_of
 from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, heat_limit, limits, mosaic, overlay, to_png
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import frame, lens, networks, pictures
@@ -78,31 +78,47 @@ class View(Generic[R]):
     share: Callable[[Sequence[R]], Scale] = lambda results: (0.0, 0.0)
 
 
-def looks(page: frame.Page) -> list[Look]:
-    """The lens, resolved for each of its networks; what cannot be loaded says so and is left out."""
+def looks(page: frame.Page, layer: str | None = None) -> list[Look]:
+    """The lens, resolved for each of its networks; what cannot be loaded says so and is left out.
+
+    `layer`: another one than the lens's.
+    """
     now = lens.current()
     picture = pictures.open_picture(now.picture) or pictures.open_picture(next(iter(SAMPLES)))
     assert picture is not None
     found = []
     wanted = None  # the class to explain, by name: networks number theirs differently
     entries = frame.models_for(page)
+    names = frame.names_for(page)
     epoch = now.epoch
     for position, entry in enumerate(entries):
         try:
-            layer = frame.layer_for(page, [layer.name for layer in networks.describe(entry).layers(page.layer_kinds)])
-            if position == 0 and epoch not in frame.epochs_for(page, entry, layer):
+            own = layer or frame.layer_for(
+                page, [layer.name for layer in networks.describe(entry).layers(page.layer_kinds)]
+            )
+            if position == 0 and epoch not in frame.shared_epochs(page, entries, own):
                 epoch = None  # as its slider has it
-            loaded, kept = _load(page, entry, epoch, layer)
+            if epoch is not None and entry.epochs and epoch not in _epochs(page, entry, own):
+                kept_of = ", ".join(map(str, _epochs(page, entry, own)))
+                st.info(
+                    f"**{plain(networks.title(entry))}** kept no whole network of epoch {epoch}; it has: {kept_of}."
+                )
+                continue
+            loaded, kept = _load(page, entry, epoch, own)
         except (RunError, WeightsError) as error:
             st.error(plain(str(error)), icon=":material/error:")
             continue
-        single = len(entries) == 1
-        colour = colour_of(0) if single else BASELINE_COLOUR if position == 0 else colour_of(position - 1)
+        colour = colour_of(0) if len(names) == 1 else style_of(names.index(entry.name))[0]
         if position == 0 and now.target is not None and now.target < len(loaded.classes):
             wanted = loaded.classes[now.target]
         target = loaded.classes.index(wanted) if wanted in loaded.classes else None
-        found.append(Look(loaded, picture, layer, now.unit or 0, target, colour, len(entries), epoch, kept))
+        found.append(Look(loaded, picture, own, now.unit or 0, target, colour, len(entries), epoch, kept))
     return found
+
+
+def _epochs(page: frame.Page, entry: ModelEntry, layer: str) -> list[int]:
+    """Those of which this page can show a network."""
+    return list(networks.snapshots(entry, layer if page.one_layer else None))
 
 
 def _load(page: frame.Page, entry: ModelEntry, epoch: int | None, layer: str) -> tuple[LoadedModel, Array | None]:
@@ -122,7 +138,7 @@ def side_by_side(view: View[Any], row: Sequence[Look]) -> None:
     scale = view.share([result for result in results if result is not None])
     for column, look, result in zip(st.columns(max(1, len(row))), row, results, strict=False):
         with column:
-            if len(row) > 1:
+            if look.width > 1:
                 st.markdown(f"**{plain(look.model.title)}**")
             view.draw(look, result, scale)
 
@@ -271,6 +287,33 @@ def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], N
             st.caption(f"Unit {unit}{f' ({plain(classes[unit])})' if classes else ''}: {values[unit]:.4g}")
 
     return draw
+
+
+def _statistics(look: Look, values: Array, scale: Scale) -> None:
+    from alexnet_explorer.inspection.activations import statistics
+
+    about = statistics(values)
+    figure = shares(values, f"responses of {look.layer}", look.colour, *scale)
+    figure.update_layout(height=240)
+    described = f"Histogram of the responses of {look.layer}, from {about.minimum:.3g} to {about.maximum:.3g}"
+    st.plotly_chart(figure, key=f"statistics {look.model.name}", config={"displayModeBar": False}, alt=described)
+    rows = {
+        "mean": f"{about.mean:.3g}",
+        "standard deviation": f"{about.std:.3g}",
+        "zeros": f"{about.zeros:.1%}",
+        "units that show nothing": f"{about.dead} of {about.maps}",
+        "smallest, largest": f"{about.minimum:.3g}, {about.maximum:.3g}",
+    }
+    st.table([{"of this picture": name, look.layer: value} for name, value in rows.items()], border="horizontal")
+
+
+statistics_view = View(_activations, _statistics, lambda all_: _range(all_))
+
+
+def _range(arrays: Sequence[Array]) -> Scale:
+    """From the smallest of all values to the largest, for histograms that share their bins."""
+    ends = [limits(array) for array in arrays]
+    return min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
 
 
 def largest_units(values: Array, classes: Sequence[str], top: int = 10) -> list[dict[str, str | int]]:

@@ -39,8 +39,9 @@ def test_statistics_of_maps():
     maps = np.zeros((3, 2, 2), np.float32)
     maps[0, 0] = [1, -3]
     maps[2, 1, 1] = 8
-    assert statistics(maps) == LayerStatistics(maps=3, dead=1, zeros=0.75, minimum=-3, maximum=8, mean=0.5)
+    expected = LayerStatistics(maps=3, dead=1, zeros=0.75, minimum=-3, maximum=8, mean=0.5, std=(71 / 12) ** 0.5)
+    assert statistics(maps) == expected
 
 
 def test_statistics_of_units():
-    assert statistics(np.array([0, 2, 0, 6], np.float32)) == LayerStatistics(4, 2, 0.5, 0, 6, 2)
+    assert statistics(np.array([0, 2, 0, 6], np.float32)) == LayerStatistics(4, 2, 0.5, 0, 6, 2, 6**0.5)

@@ -15,6 +15,7 @@ from alexnet_explorer.weights_file import read_layer
 
 RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
 TITLES = {page.name: page.title for page in PAGES} | {"home": "AlexNet Explorer"}
+PICTURES = {"compare": {"view": "networks"}}  # where a page shows them only when asked to
 LOOKING = [page.name for page in PAGES if "models" in page.uses]
 
 
@@ -45,7 +46,7 @@ def check(visitor, page):
 
 @pytest.mark.parametrize("page", TITLES)
 def test_a_page_before_anything_was_trained(visit, page):
-    visitor = visit(page)
+    visitor = visit(page, **PICTURES.get(page, {}))
     check(visitor, page)
     assert [info.value for info in visitor.info if "Not on this machine" in info.value] == []
     if page in LOOKING:
@@ -57,7 +58,8 @@ def test_a_page_before_anything_was_trained(visit, page):
 @pytest.mark.parametrize("page", LOOKING)
 def test_a_page_with_two_networks_side_by_side(visit, make_run, page):
     run = make_run(model__activation="tanh")
-    single, both = visit(page, models=run.id), visit(page, models=f"{RELU},{run.id}")
+    view = PICTURES.get(page, {})
+    single, both = visit(page, models=run.id, **view), visit(page, models=f"{RELU},{run.id}", **view)
     check(both, page)
     assert f"**{plain(networks.label(run.id))}**" in [text.value for text in both.markdown]
     assert both.link["models"] == f"{RELU},{run.id}"
@@ -112,7 +114,8 @@ def test_the_last_layers_units_bear_the_names_of_their_classes(visit, make_run):
 
 def test_compare_says_what_differs_and_by_how_much(visit):
     visitor = visit("compare")
-    settings, metrics = (table.value for table in visitor.dataframe)
+    ways, settings, metrics = (table.value for table in visitor.dataframe)
+    assert list(ways.iloc[:, 0]) == ["relu", "tanh"]
     assert "model.activation" in list(settings["setting"])
     row = settings[settings["setting"] == "model.activation"].iloc[0].tolist()
     assert row == ["model.activation", "relu", "tanh"]
@@ -120,9 +123,12 @@ def test_compare_says_what_differs_and_by_how_much(visit):
     assert "points)" in metrics.iloc[0, 2]
     buttons = [button.proto.label for button in visitor.main.get("download_button")]
     assert buttons == ["Download the report", "Markdown and CSV"]
+    assert [subheader.value for subheader in visitor.subheader] == ["What differs in the settings", "Where they ended"]
+    visitor.segmented_control(key="compare_view").set_value("networks").run()
+    check(visitor, "compare")
+    assert visitor.link["view"] == "networks"
     assert [subheader.value for subheader in visitor.subheader] == [
-        "What differs in the settings", "Where they ended", "Predictions", "Filters of conv1",
-        "Activations", "Saliency",
+        "Predictions", "Filters of conv1", "Activations", "Statistics of the layer", "Saliency",
     ]  # fmt: skip
 
 
@@ -130,8 +136,9 @@ def test_compare_with_weights_that_have_no_history(visit, imported):
     visitor = visit("compare", models=f"{RELU},{imported('mine')}")
     check(visitor, "compare")
     assert visitor.says("mine has no training history here")
-    assert not visitor.dataframe
-    assert len([alt for alt in visitor.charts if alt.startswith(("loss", "top-1 error"))]) == 2
+    (ways,) = (table.value for table in visitor.dataframe)
+    assert len(ways) == 1
+    assert [alt.partition(" along ")[0] for alt in visitor.charts] == ["validation error (%)"]
 
 
 def test_guided_backpropagation_says_why_it_does_not_explain_tanh(visit):
@@ -291,7 +298,7 @@ def test_what_the_page_keeps_in_the_link_itself_stays(visit):
 def test_a_link_to_what_is_not_here_shows_what_is(visit, page):
     visitor = visit(
         page, picture="upload-0123456789ab", models="gone,[link](elsewhere)", epoch=77, layer="conv9", unit=5000,
-        target=4000,
+        target=4000, **PICTURES.get(page, {}),
     )  # fmt: skip
     check(visitor, page)
     said = [info.value for info in visitor.info]
@@ -340,15 +347,17 @@ def test_the_switches_of_the_pages_stay_while_the_visitor_walks(visit):
     visitor = visit("activations")
     visitor.segmented_control(key="order").set_value("as numbered").run()
     visitor.go("saliency").segmented_control(key="method").set_value("occlusion").run()
-    visitor.go("compare").segmented_control(key="compare_method").set_value("saliency").run()
-    visitor.segmented_control(key="compare_axis").set_value("step").run()
+    visitor.go("compare").segmented_control(key="compare_axis").set_value("step").run()
     visitor.slider(key="compare_smoothing").set_value(0.5).run()
+    visitor.segmented_control(key="compare_view").set_value("networks").run()
+    visitor.segmented_control(key="compare_method").set_value("saliency").run()
     visitor.go("home").go("activations")
     assert visitor.segmented_control(key="order").value == "as numbered"
     assert any("in order" in caption for caption in visitor.captions)
     assert visitor.go("saliency").segmented_control(key="method").value == "occlusion"
     visitor.go("compare")
     assert visitor.segmented_control(key="compare_method").value == "saliency"
+    visitor.segmented_control(key="compare_view").set_value("curves").run()
     assert visitor.segmented_control(key="compare_axis").value == "step"
     assert visitor.slider(key="compare_smoothing").value == 0.5
 
@@ -380,7 +389,7 @@ def test_a_sample_on_the_first_page_leads_to_its_prediction(visit):
 @pytest.mark.parametrize("page", LOOKING)
 def test_a_network_whose_file_is_cut_off_is_said_and_the_visitor_goes_on(visit, imported, page):
     broken = imported("broken", keep=-1000)
-    visitor = visit(page, models=f"{broken},{RELU}")
+    visitor = visit(page, models=f"{broken},{RELU}", **PICTURES.get(page, {}))
     assert not visitor.exception
     (error,) = visitor.complaints
     assert "broken" in error and "\n" not in error

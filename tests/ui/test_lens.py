@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from alexnet_explorer.ui import lens
-from alexnet_explorer.ui.lens import MOST_MODELS, Lens, read, write
+from alexnet_explorer.ui.lens import MOST_COMPARED, MOST_MODELS, Lens, read, write
 
 words = some.text(some.characters(codec="utf-8"), min_size=1, max_size=40)
 names = some.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,29}", fullmatch=True)
@@ -18,7 +18,8 @@ lenses = some.builds(
     Lens,
     picture=words,
     models=some.lists(names, min_size=1, max_size=MOST_MODELS, unique=True).map(tuple),
-    compared=some.lists(names, max_size=MOST_MODELS, unique=True).map(tuple),
+    compared=some.lists(names, max_size=MOST_COMPARED, unique=True).map(tuple),
+    beside=some.lists(names, max_size=MOST_MODELS, unique=True).map(tuple),
     epoch=small_numbers,
     layer=some.none() | words,
     unit=small_numbers,
@@ -54,6 +55,12 @@ def test_what_is_no_small_number_counts_as_not_given(junk):
 def test_of_many_networks_the_first_four_are_shown_once_each():
     assert read({"models": "a,b,,a,c,d,e"}).models == ("a", "b", "c", "d")
     assert read({"models": ",,"}).models == Lens().models
+
+
+def test_a_comparison_has_more_of_which_four_stand_side_by_side():
+    many = [f"run{number}" for number in range(MOST_COMPARED + 5)]
+    found = read({"compared": ",".join(many), "beside": ",".join(many)})
+    assert found.compared == tuple(many[:MOST_COMPARED]) and found.beside == tuple(many[:MOST_MODELS])
 
 
 def test_a_link_can_make_a_page_say_nothing_of_its_own():

@@ -1,0 +1,69 @@
+"""Networks side by side on the visitor's picture, at one epoch, on shared scales."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from alexnet_explorer.inspection.attribution import METHODS
+from alexnet_explorer.ui import frame, lens, networks, own_link, views
+
+
+def show(page: frame.Page) -> None:
+    """Predictions, filters, activations, one layer's statistics and saliency of up to four of the networks."""
+    if not frame.models_for(page):
+        st.info("None of these runs has kept its weights: there are no networks to look through.")
+        return
+    _choose(page)
+    st.caption("Picture, epoch, layer and class are those of the sidebar, the same for all; every scale is shared.")
+    row = views.looks(page)
+    if row:
+        st.subheader("Predictions")
+        views.side_by_side(views.predictions, row)
+    st.subheader("Filters of conv1")
+    filters = views.looks(replace(page, one_layer=True, layer_kinds=("conv",)), "conv1") if _partial(page) else row
+    views.side_by_side(views.filters_view, [look.at("conv1") for look in filters])
+    if not row:
+        return
+    st.subheader("Activations")
+    views.side_by_side(views.activations_view(strongest_first=True), row)
+    st.subheader("Statistics of the layer")
+    views.side_by_side(views.statistics_view, row)
+    st.subheader("Saliency")
+    method = st.segmented_control(
+        "Method",
+        list(METHODS),
+        format_func=lambda key: METHODS[key].title,
+        default=own_link.start("method", "grad-cam", own_link.one_of(METHODS), "compare_method"),
+        key="compare_method",
+        required=True,
+        persist_state="session",
+    )
+    own_link.write("method", None if method == "grad-cam" else method)
+    views.side_by_side(views.saliency_view(method or "grad-cam"), row)
+
+
+def _partial(page: frame.Page) -> bool:
+    """Whether the epoch was kept of any of the networks in part only, so that its filters are all there is to see."""
+    epoch = lens.current().epoch
+    return epoch is not None and any(
+        entry.epochs and epoch not in networks.snapshots(entry) for entry in frame.models_for(page)
+    )
+
+
+def _choose(page: frame.Page) -> None:
+    """Which of many: the first four, until others are chosen."""
+    entries = {entry.name: entry for entry in networks.entries()}
+    names = [name for name in frame.names_for(page) if name in entries]
+    if len(names) <= lens.MOST_MODELS:
+        return
+    st.session_state["compare_beside"] = [entry.name for entry in frame.models_for(page)]
+    st.multiselect(
+        "Side by side", names, format_func=lambda name: networks.title(entries[name]) if name in entries else name,
+        key="compare_beside", max_selections=lens.MOST_MODELS, on_change=_take, help="Up to four of those compared",
+    )  # fmt: skip
+
+
+def _take() -> None:
+    lens.change(beside=tuple(st.session_state["compare_beside"]))
