@@ -34,10 +34,11 @@ WAYS = (
         "Train your own",
         "ReLU or tanh, dropout, pooling, LRN, augmentation: with live curves, in the background.",
     ),
-    ("compare", "Compare two runs", "What differs in the settings, in the curves, and on the same picture."),
+    ("compare", "Compare runs", "What differs in the settings, in the curves, and on the same picture."),
+    ("studies", "Ask whether it holds", "The paper's claims, by paired runs: an interval and a verdict for each."),
 )
-for ways in (WAYS[:3], WAYS[3:]):
-    for column, (name, title, text) in zip(st.columns(3), ways, strict=True):
+for ways in (WAYS[:4], WAYS[4:]):
+    for column, (name, title, text) in zip(st.columns(len(ways)), ways, strict=True):
         with column, st.container(border=True, height="stretch"):
             st.page_link(frame.file_of(name), label=f"**{title}**")
             st.caption(text)
