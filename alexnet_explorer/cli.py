@@ -548,7 +548,7 @@ def study_report(
 
     if out:
         _check_report(out)
-        _write(out, study_document(results_of(find_study(name, runs), runs)).to_file(out.suffix))
+        _write(out, study_document(results_of([find_study(name, runs)], runs)[0]).to_file(out.suffix))
         typer.echo(f"written to {out}", err=as_json)
     _print_claims(list(shipped().values()) if name == LEDGER else [find_study(name, runs)], runs, as_json)
 
@@ -574,7 +574,7 @@ def _forecast(study: Study, packed: PackedSet, runs: Path, code: str) -> None:
     from .studies.survey import Shelf, survey
     from .training.probe import estimate
 
-    found = survey(study, Shelf(runs), packed.digest, code)
+    found = survey(study, Shelf(runs).runs(), packed.digest, code)
     seconds = 0.0
     for arm in study.arms():
         measured = estimate(config_on(study.config(arm, study.seeds[0]), packed), packed)
@@ -591,10 +591,8 @@ def _forecast(study: Study, packed: PackedSet, runs: Path, code: str) -> None:
 def _print_claims(studies: list[Study], runs: Path, as_json: bool) -> None:
     """What studies found, a row for each comparison."""
     from .studies.ledger import results_of
-    from .studies.survey import Shelf
 
-    shelf = Shelf(runs)
-    found = [results_of(study, runs, shelf) for study in studies]
+    found = results_of(studies, runs)
     if as_json:
         _print_json({"claims": [row.to_json() for one in found for row in one.rows]})
         return

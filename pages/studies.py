@@ -18,8 +18,9 @@ page.foot(
     "**Notice** the interval, not the estimate: where it holds no difference too, the question is open, however large "
     "the estimate. A verdict is of these networks and these data; what it says of ImageNet is told by the notes.",
     """from pathlib import Path
-from alexnet_explorer.studies.ledger import find_study, results_of
+from alexnet_explorer.studies.ledger import results_of, shipped
 
-for row in results_of(find_study("relu-speed", Path("runs")), Path("runs")).rows:
-    print(row.name, row.verdict.word, row.verdict.reason)""",
+for results in results_of(list(shipped().values()), Path("runs")):
+    for row in results.rows:
+        print(row.name, row.verdict.word, row.verdict.reason)""",
 )

@@ -44,7 +44,7 @@ class Execution:
 
     def look(self) -> Survey:
         """Where the study stands."""
-        return survey(self.study, self.shelf, self.packed.digest, self.code)
+        return survey(self.study, self.shelf.runs(), self.packed.digest, self.code)
 
     def run(self) -> Survey:
         """Train until everything is done, the budget is spent, or `stopping` says so. Raises RunError."""

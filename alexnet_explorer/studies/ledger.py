@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,7 +51,11 @@ def find_study(name: str, root: Path) -> Study:
     return studies[name]
 
 
-def results_of(study: Study, root: Path, shelf: Shelf | None = None) -> Results:
-    """What the runs that are there say, whoever computed them on whichever copy of the data. Raises RunError."""
+def results_of(studies: Sequence[Study], root: Path, shelf: Shelf | None = None) -> list[Results]:
+    """What the runs that are there say, whoever computed them on whichever copy of the data. Raises RunError.
+
+    `shelf`: of this root; with one that is kept, runs are read once only.
+    """
     shelf = shelf or Shelf(root)
-    return results(survey(study, shelf), shelf.outcomes)
+    there = shelf.runs()
+    return [results(survey(study, there), shelf.outcomes) for study in studies]

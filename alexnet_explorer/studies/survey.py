@@ -10,7 +10,7 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -239,16 +239,15 @@ class Survey:
                     yield Job(arm, seed), 0.0
 
 
-def survey(study: Study, shelf: Shelf, data_digest: str = "", code: str = "") -> Survey:
-    """Look for the study's runs.
+def survey(study: Study, there: Mapping[str, Sequence[Run]], data_digest: str = "", code: str = "") -> Survey:
+    """Look for the study's runs among those of `Shelf.runs`.
 
     `data_digest`: only runs on exactly these pixels; `code`: only runs that this code computed, or that have not
     begun. Both are for training on; a report takes what is there, and says what differs.
     """
-    there = shelf.runs()
 
     def find(job: Job) -> Found:
-        runs = there.get(experiment(job.config(study)), [])
+        runs = list(there.get(experiment(job.config(study)), ()))
         if data_digest:
             runs = [run for run in runs if run.config.data.digest == data_digest]
         if code:

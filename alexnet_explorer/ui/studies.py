@@ -40,9 +40,9 @@ def _shelf(root: str) -> Shelf:
     return Shelf(runs_folder())
 
 
-def found(study: Study) -> Results:
-    """What the runs that are there say of a study."""
-    return results_of(study, runs_folder(), _shelf(str(runs_folder())))
+def found(studies: Sequence[Study]) -> list[Results]:
+    """What the runs that are there say of studies."""
+    return results_of(studies, runs_folder(), _shelf(str(runs_folder())))
 
 
 def all_studies() -> dict[str, Study]:
@@ -56,8 +56,9 @@ def all_studies() -> dict[str, Study]:
 
 def table(studies: Sequence[Study]) -> None:
     """A row for each claim: what the paper says, what was measured here, the verdict."""
+    rows = [row(results) for results in found(studies)]
     st.dataframe(
-        [row(found(study)) for study in studies], key="studies_table", hide_index=True, placeholder="", alt="Studies",
+        rows, key="studies_table", hide_index=True, placeholder="", alt="Studies",
         column_config={
             "study": st.column_config.TextColumn("Study", width="medium"),
             "section": st.column_config.TextColumn("Section", width="small"),
@@ -107,7 +108,7 @@ def show(study: Study) -> None:
 
 def _draw(study: Study, at_work: bool) -> None:
     try:
-        results = found(study)
+        (results,) = found([study])
     except (RunError, ConfigError) as error:
         st.error(plain(str(error)), icon=":material/error:")
         return

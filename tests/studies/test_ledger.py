@@ -35,17 +35,17 @@ def test_every_claim_of_the_paper_has_its_study():
 
 
 def test_a_row_rests_on_runs_that_are_there():
-    for study in shipped().values():
-        for row in results_of(study, ledger.SHIPPED).rows:  # a folder without runs of its own
+    for results in results_of(list(shipped().values()), ledger.SHIPPED):  # a folder without runs of its own
+        for row in results.rows:
             assert (row.verdict.word == "not run yet") == (row.estimate is None or row.estimate.n == 0)
             assert bool(row.runs) == (row.verdict.word != "not run yet")
 
 
 def test_each_claim_has_one_row_of_its_own_id():
-    for study in shipped().values():
-        ids = [row.id for row in results_of(study, ledger.SHIPPED).rows]
-        assert ids[0] == study.id and len(set(ids)) == len(ids)
-        assert all(name.startswith(f"{study.id}/") for name in ids[1:])
+    for results in results_of(list(shipped().values()), ledger.SHIPPED):
+        ids = [row.id for row in results.rows]
+        assert ids[0] == results.study.id and len(set(ids)) == len(ids)
+        assert all(name.startswith(f"{results.study.id}/") for name in ids[1:])
 
 
 def test_the_ledger_on_the_command_line(tmp_path, monkeypatch, capsys):

@@ -37,7 +37,7 @@ claim: {says: six times, direction: higher, size: 6, size_counts: true}
 
 @pytest.fixture
 def read(tmp_path):
-    return lambda study: results(survey(study, Shelf(tmp_path / "runs")))
+    return lambda study: results(survey(study, Shelf(tmp_path / "runs").runs()))
 
 
 def test_before_any_run_there_is_no_verdict(read):

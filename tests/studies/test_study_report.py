@@ -39,7 +39,7 @@ def found(finished, ended, falling, tmp_path):
         for seed in asked.seeds:
             at = {1: 4.2, 2: 4.5, 3: 99}[seed] if "tanh" in arm.name else 2 + 0.1 * seed
             finished(asked.config(arm, seed, 0.01), falling(at))
-    return results(survey(asked, Shelf(tmp_path / "runs")))
+    return results(survey(asked, Shelf(tmp_path / "runs").runs()))
 
 
 def test_it_has_the_claim_the_verdict_every_run_the_sweep_and_the_file(found):
@@ -76,7 +76,7 @@ def test_the_zip_repeats_the_study(found):
 
 
 def test_before_any_run_there_is_a_report_without_a_chart(tmp_path):
-    empty = results(survey(parse(STUDY), Shelf(tmp_path)))
+    empty = results(survey(parse(STUDY), Shelf(tmp_path).runs()))
     assert intervals(empty) is None and "0 of 10 runs are done" in study(empty).to_markdown()
 
 

@@ -19,7 +19,7 @@ sweep: {values: [0.01, 0.03, 0.1], epochs: 2}
 @pytest.fixture
 def look(tmp_path):
     shelf = Shelf(tmp_path / "runs")
-    return lambda study, **only: survey(study, shelf, **only)
+    return lambda study, **only: survey(study, shelf.runs(), **only)
 
 
 def test_counted_runs_wait_for_their_arms_sweep(look, finished, ended):
