@@ -78,7 +78,7 @@ _ROW = TypeAdapter(Row)
 
 
 def read_row(run: Run) -> Row:
-    """The row of a run, read from its files; the status is as they say."""
+    """The row of a run, read from its files; the status is as they say, whether its process lives or not."""
     fault, own_title = "", "(damaged)"
     changed: tuple[str, ...] = ()
     parts: dict[str, str] = {}
@@ -89,7 +89,11 @@ def read_row(run: Run) -> Row:
     else:
         own_title, changed = run_title(settings), _changed(settings)
         parts = {name: part.model_dump_json() for name, part in settings}
-    return Row(run.id, run.in_gallery, own_title, run.status(), run.notes(), fault, changed, _curve(run),
+    try:
+        status = run.recorded_status()
+    except RunError:
+        status = run.status()  # which says why
+    return Row(run.id, run.in_gallery, own_title, status, run.notes(), fault, changed, _curve(run),
                size_on_disk(run.path), parts)  # fmt: skip
 
 

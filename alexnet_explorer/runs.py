@@ -221,11 +221,18 @@ class Run:
     def status(self) -> Status:
         """The state as seen from this machine: a dead process's run is interrupted, not running."""
         try:
-            return _STATUS.validate_json((self.path / "status.json").read_bytes()).seen_from_here()
+            return self.recorded_status().seen_from_here()
+        except RunError as error:
+            return Status(state="failed", message=str(error))
+
+    def recorded_status(self) -> Status:
+        """The status as its file says. Raises RunError where that cannot be read."""
+        try:
+            return _STATUS.validate_json((self.path / "status.json").read_bytes())
         except OSError as error:
-            return Status(state="failed", message=f"status.json cannot be read ({error.strerror})")
+            raise RunError(f"status.json cannot be read ({error.strerror})") from error
         except ValidationError as error:
-            return Status(state="failed", message=f"status.json is damaged ({explain(error)})")
+            raise RunError(f"status.json is damaged ({explain(error)})") from None
 
     def write_status(self, status: Status) -> None:
         """Only for the process that holds the lease."""

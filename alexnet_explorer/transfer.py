@@ -18,17 +18,16 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from .catalogue import imported_folder
-from .config import explain
 from .notes import NotesError, parse_notes
-from .runs import GALLERY, LIVE, RUN_ID, Run, RunError, Status, free_id, trash_folder
+from .runs import GALLERY, LIVE, RUN_ID, Run, RunError, free_id, trash_folder
 from .weights_file import MAX_BYTES, WeightsError, read_header, shapes_of
 
 Progress = Callable[[float, str], None]
@@ -52,7 +51,6 @@ _FILES: tuple[tuple[re.Pattern[str], int], ...] = (
 _FIRST_EVENT = b"brain.Event:2"
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, ValueError)
 
-_STATUS = TypeAdapter(Status)
 _ROW = TypeAdapter(dict[str, float])
 _COUNTERS = TypeAdapter(dict[str, float | list[float]])
 
@@ -64,8 +62,11 @@ def most_bytes(name: str) -> int:
 
 def export_run(run: Run, file: Path, progress: Progress = lambda share, text: None) -> None:
     """Write a run to a zip file, which appears as a whole; the same run gives the same bytes. Raises RunError."""
-    if run.config and run.status().at_work:
+    run.config  # noqa: B018 (raises where there is none)
+    if run.status().at_work:
         raise RunError(f"run {run.id} is at work: pause or stop it first, so that what is exported fits together")
+    if not file.name or file.is_dir():
+        raise RunError(f"{file} is a folder: give the name of a zip file to write")
     part = file.with_name(f".{file.name}.part")
     try:
         found = {path.relative_to(run.path).as_posix(): path for path in sorted(run.path.rglob("*")) if path.is_file()}
@@ -85,11 +86,13 @@ def export_run(run: Run, file: Path, progress: Progress = lambda share, text: No
                 with path.open("rb") as source, archive.open(about, "w") as target:
                     shutil.copyfileobj(source, target, _CHUNK)
                 done += sizes[name]
+        progress(1, "written")
         part.replace(file)
     except OSError as error:
         raise RunError(f"run {run.id} cannot be exported to {file.name}: {error.strerror}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def import_run(source: Path | IO[bytes], root: Path, progress: Progress = lambda share, text: None) -> Run:
@@ -111,6 +114,7 @@ def import_run(source: Path | IO[bytes], root: Path, progress: Progress = lambda
             progress(0.95, "checking the files")
             _check(Run(part), members)
             name = free_id(run_id, root, GALLERY, trash_folder(root), imported_folder(root))
+            progress(1, "checked")
             return Run(part.rename(root / name))
         except RunError:
             raise
@@ -209,10 +213,7 @@ def _check(run: Run, names: Iterable[str]) -> None:
 
 def _settle(run: Run) -> None:
     """A run that was at work elsewhere is interrupted here; any other status stays as it is."""
-    try:
-        status = _STATUS.validate_json((run.path / "status.json").read_bytes())
-    except ValidationError as error:
-        raise RunError(f"status.json is damaged ({explain(error)})") from None
+    status = run.recorded_status()
     figures = [value for value in vars(status).values() if isinstance(value, float)]
     if not all(math.isfinite(value) and value >= 0 for value in [*figures, status.step, status.epochs, status.pid]):
         raise RunError("status.json is damaged (a figure is not a number, or below 0)")

@@ -125,7 +125,12 @@ def test_a_run_at_work_is_not_exported(tmp_path, small):
 def test_what_cannot_be_written_is_told(trained, tmp_path):
     with pytest.raises(RunError, match=r"cannot be exported to x\.zip"):
         export_run(trained.relu, tmp_path / "no such folder" / "x.zip")
+    for folder in (tmp_path, Path()):
+        with pytest.raises(RunError, match="is a folder"):
+            export_run(trained.relu, folder)
     (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot be exported"):
+        export_run(trained.relu, tmp_path / "file" / "x.zip")
     with pytest.raises(RunError, match="cannot be imported"):
         import_run(pack({}), tmp_path / "file")
 

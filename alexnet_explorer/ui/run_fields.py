@@ -164,6 +164,12 @@ def parse(words: str) -> list[Condition]:
     return conditions
 
 
+def misnamed(words: str) -> list[str]:
+    """What the filter asks for by a name that no field has: a slip, most of the time."""
+    named = [found for word in _WORD.findall(words) if (found := _CONDITION.fullmatch(word))]
+    return [found[1] for found in named if not find_field(found[1].lower())]
+
+
 def write(field: str, operator: str, found: str) -> str:
     """A condition as a word of a filter."""
     text = found.replace('"', "")

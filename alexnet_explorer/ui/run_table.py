@@ -133,7 +133,8 @@ def _draw(first: list[list[Row]], interval: float | None) -> None:
     if unread := _unread():
         st.caption(f"Reading the runs for the first time: {unread:,} to go.")
     elif not shown:
-        st.info("No run has all of these words.")
+        slips = ", ".join(map(plain, run_fields.misnamed(view.words)))
+        st.info("No run has all of these words." + (f" There is no one field called {slips}." if slips else ""))
     if view.group:
         _groups(shown, view)
     chosen = _table(shown, view, places)

@@ -220,6 +220,11 @@ def test_the_link_follows_and_the_choice_outlives_a_walk(visit, make_run):
     assert ids(visitor) == [GALLERY[1], run.id] and visitor.link["filter"] == "activation=tanh"
 
 
+def test_a_slip_in_a_fields_name_is_told(visit):
+    visitor = visit("runs", filter="activaton=tanh")
+    assert "no one field called activaton" in visitor.info[-1].value
+
+
 def test_a_condition_is_added_by_choice(visit, make_run):
     run = make_run(model__activation="tanh")
     visitor = visit("runs", filter="small")

@@ -83,6 +83,10 @@ def test_any_words_are_a_filter(rows, words):
     assert {row.id for row in matching(rows, words)} <= {row.id for row in rows}
 
 
+def test_a_name_that_no_field_has_is_noticed():
+    assert run_fields.misnamed("tanh activaton=tanh best<20 init=2012 a-b=c") == ["activaton", "init"]
+
+
 def test_runs_without_a_value_come_last_in_either_order(rows):
     assert ordered(rows, "best", False) == rows
     assert ordered(rows, "best", True) == [rows[2], rows[1], rows[0], rows[3]]
