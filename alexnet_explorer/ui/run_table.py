@@ -165,9 +165,7 @@ def _actions(chosen: Sequence[Run], statuses: Mapping[str, Status], places: Mapp
         if _button("Delete", "delete", bool(those("delete")), gallery):
             queueing.ask_to_delete(those("delete"))
             st.rerun()
-    st.caption(
-        gallery or "Choose runs by the boxes on their left: one to look inside or watch, several to compare."
-    )
+    st.caption(gallery or "Choose runs by the boxes on their left: one to look inside or watch, several to compare.")
 
 
 def _button(label: str, icon: str, enabled: bool, hint: str = "") -> bool:
