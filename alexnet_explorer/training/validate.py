@@ -18,13 +18,13 @@ from .group import ALONE
 from .observe import Mistakes
 
 
-@torch.inference_mode()
 def validate(
     run: Run, progress: Callable[[float], None] = lambda share: None, stopping: Callable[[], bool] = lambda: False
 ) -> dict[str, Any] | None:
     """What `mistakes.json` would hold of the newest weights of a run; None where `stopping` said so.
 
-    Kept weights have half the precision of those in training, so that a few images may get another answer.
+    Computed in fp32. Kept weights have half the precision of those in training, so that a few images may get another
+    answer.
     Raises RunError where there are no weights, DataError where this machine does not have the data, WeightsError.
     """
     file = run.weights_file()
@@ -34,7 +34,7 @@ def validate(
     loaded = load_weights(file)
     # Half of the cores: threads that wait for each other stall where a training keeps the others busy.
     threads = max(1, (os.cpu_count() or 2) // 2)
-    anywhere = run.config.train.model_copy(update={"device": "auto", "threads": threads})
+    anywhere = run.config.train.model_copy(update={"device": "auto", "threads": threads, "precision": "fp32"})
     engine = choose_engine(run.config.model_copy(update={"train": anywhere}))
     engine.set_up()
     device = torch.device(engine.device)
@@ -43,8 +43,8 @@ def validate(
     model = loaded.model.to(device).to(memory_format=torch.channels_last)
     mistakes, done = Mistakes(), 0
     for batch in data.evaluation("val"):
-        with engine.autocast():
-            logits = model(batch.x).float()
+        with torch.inference_mode():
+            logits = model(batch.x)
         mistakes.add(logits, batch.y, batch.index)
         done += len(batch.y)
         progress(done / data.count("val"))

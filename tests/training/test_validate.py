@@ -1,11 +1,12 @@
 """A validation from the weights says what the training said."""
 
 import json
+import shutil
 
 import pytest
 
 from alexnet_explorer.data.packed import DataError
-from alexnet_explorer.runs import RunError, create_run
+from alexnet_explorer.runs import Run, RunError, create_run
 from alexnet_explorer.training.validate import validate
 
 
@@ -25,6 +26,13 @@ def test_it_gives_the_answers_that_the_training_wrote(trained, data):
         assert found["confusion"] == written["confusion"]
         wrong = sum(true != taken for true, taken in zip(found["true"], found["predicted"], strict=True))
         assert wrong / 12 == pytest.approx(run.status().summary["val/top1_error"])
+
+
+@pytest.mark.parametrize("precision", ["auto", "bf16"])
+def test_it_needs_no_precision_of_the_training(trained, data, tmp_path, precision):
+    run = Run(shutil.copytree(trained.relu.path, tmp_path / "run"))
+    (run.path / "config.json").write_text(run.config.with_settings({"train.precision": precision}).to_json())
+    assert validate(Run(run.path))["predicted"] == run.mistakes().predicted
 
 
 def test_it_can_be_stopped(trained, data):
