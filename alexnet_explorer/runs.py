@@ -39,6 +39,7 @@ State = Literal["queued", "running", "paused", "stopped", "failed", "interrupted
 LIVE: tuple[State, ...] = ("queued", "running")
 
 GALLERY = Path(__file__).parent / "gallery"
+EVIDENCE = Path(__file__).parent / "studies" / "runs"  # what the ledger's verdicts rest on; without weights
 
 # A live process writes its status far more often than this; on another host it is all we can see of it.
 STALE_AFTER_SECONDS = 120.0
@@ -155,7 +156,7 @@ class Run:
     @property
     def in_gallery(self) -> bool:
         """Whether it ships with the project and is read-only."""
-        return self.path.parent == GALLERY
+        return self.path.parent in (GALLERY, EVIDENCE)
 
     def exists(self) -> bool:
         """Whether the directory is there and a run's."""
@@ -452,9 +453,9 @@ def _run_directories(root: Path) -> list[Path]:
 
 
 def find_run(run_id: str, root: Path) -> Run:
-    """The run of this id, of the folder or the gallery. Raises RunError; an id is a name, never a path."""
+    """The run of this id, of the folder or of those that ship. Raises RunError; an id is a name, never a path."""
     if RUN_ID.fullmatch(run_id):
-        for parent in (root, GALLERY):
+        for parent in (root, GALLERY, EVIDENCE):
             if (parent / run_id / "config.json").is_file():
                 return Run(parent / run_id)
     raise RunError(f"there is no run {run_id!r}; `python -m alexnet_explorer runs` lists those that are there")

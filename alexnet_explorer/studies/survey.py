@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import RunConfig
-from ..runs import GALLERY, Run, RunError, Status, list_runs
+from ..runs import EVIDENCE, Run, RunError, Status, list_runs
 from .study import Arm, Study
-
-LEDGER_RUNS = Path(__file__).parent / "runs"  # those that the shipped verdicts rest on, read-only
 
 TRIES = 2  # a run that failed is tried once more
 
@@ -44,9 +42,8 @@ class Shelf:
 
     def runs(self) -> dict[str, list[Run]]:
         """The runs of each experiment: those of the folder first, the newest first, then those that ship."""
-        shipped = [run for folder in shipped_folders() for run in list_runs(folder, gallery=False)]
         found: dict[str, list[Run]] = defaultdict(list)
-        for run in [*list_runs(self.root), *shipped]:
+        for run in [*list_runs(self.root), *list_runs(EVIDENCE, gallery=False)]:
             if run.path not in self._known:
                 try:
                     self._known[run.path] = experiment(run.config)
@@ -54,16 +51,6 @@ class Shelf:
                     continue  # a damaged one is nobody's
             found[self._known[run.path]].append(run)
         return found
-
-
-def shipped_folders() -> list[Path]:
-    """A folder for each study whose runs ship with the project."""
-    return sorted(LEDGER_RUNS.iterdir()) if LEDGER_RUNS.is_dir() else []
-
-
-def ships(run: Run) -> bool:
-    """Whether the run came with the project, and is read-only."""
-    return run.path.parent == GALLERY or run.path.parent.parent == LEDGER_RUNS
 
 
 def code_of(run: Run) -> str:
@@ -143,7 +130,7 @@ class Found:
     @property
     def seconds(self) -> float:
         """Spent on it so far, failures included."""
-        return sum(status.seconds for run, status in self.statuses.items() if not ships(run))
+        return sum(status.seconds for run, status in self.statuses.items() if not run.in_gallery)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 import pytest
 
+from alexnet_explorer import runs
+from alexnet_explorer.runs import Run
+from alexnet_explorer.studies import survey as module_of_survey
 from alexnet_explorer.studies.study import parse
 from alexnet_explorer.studies.survey import Shelf, survey
 
@@ -82,3 +85,17 @@ def test_what_was_begun_is_gone_on_with(look, finished, ended):
     assert (found.counted[0].begun, found.counted[0].state, found.count("to do")) == (run, "under way", 3)
     done = finished(study.config(base, 1), ended(0.1), seconds=9)
     assert look(study).counted[0].done == done
+
+
+def test_runs_that_ship_count_where_there_are_no_own_and_cost_nothing(look, finished, ended, tmp_path, monkeypatch):
+    study = parse(STUDY.replace("sweep:", "notes: none\n# "))
+    run = finished(study.config(study.arms()[0], 1), ended(0.2), seconds=9)
+    shipped = tmp_path / "shipped"
+    run.path.parent.rename(shipped)
+    for module in (runs, module_of_survey):
+        monkeypatch.setattr(module, "EVIDENCE", shipped)
+    found = look(study)
+    assert found.counted[0].done == Run(shipped / run.id) and found.seconds == 0
+    assert runs.find_run(run.id, tmp_path / "runs").in_gallery
+    own = finished(study.config(study.arms()[0], 1), ended(0.2))
+    assert look(study).counted[0].done == own
