@@ -14,6 +14,7 @@ studies.table(list(everything.values()))
 studies.show(studies.choose(everything))
 with st.expander("A study of your own", icon=":material/add:"):
     study_builder.show()
+    study_builder.bring()
 page.foot(
     "**Notice** the interval, not the estimate: where it holds no difference too, the question is open, however large "
     "the estimate. A verdict is of these networks and these data; what it says of ImageNet is told by the notes.",

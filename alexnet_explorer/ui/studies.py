@@ -15,7 +15,7 @@ from alexnet_explorer.studies.ledger import own, results_of, shipped
 from alexnet_explorer.studies.results import Results, Row, Word, in_words
 from alexnet_explorer.studies.study import Study, write
 from alexnet_explorer.studies.survey import Shelf, Survey
-from alexnet_explorer.ui import live, probing, queueing, reporting
+from alexnet_explorer.ui import live, probing, queueing, reporting, study_builder
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.words import duration
@@ -195,6 +195,8 @@ def _more(results: Results) -> None:
         reporting.show_study(results)
         st.download_button("Study file", write(study), f"{study.id}.yaml", "application/yaml",
                            icon=":material/download:", key="studies_file")  # fmt: skip
+        if study.id not in shipped():
+            study_builder.remove(study)
     with st.expander("The study file, and the command that runs it", icon=":material/terminal:"):
         st.code(f"python -m alexnet_explorer study run {study.id}", language="bash")
         st.code(write(study), language="yaml")

@@ -33,7 +33,8 @@ DESIGNS: dict[str, str] = {
     "one-on": "one of the paper's at a time",
     "fractional": "half of the combinations",
 }
-MEASURES = {"test/top1_error": "test error", "val/top1_error": "validation error"}
+ARRIVAL = "epochs to the error at which a run ends"
+MEASURES = {"test/top1_error": "test error", "val/top1_error": "validation error", ARRIVAL: ARRIVAL}
 RATES = (0.003, 0.01, 0.03, 0.1)
 
 
@@ -54,7 +55,9 @@ def show() -> None:
     with right:
         seeds = st.number_input("Seeds, the same for each arm", 1, 50, 5, key="builder_seeds",
                                 help="With fewer than three an interval says next to nothing")  # fmt: skip
-        epochs = st.number_input("Epochs", 1, 1000, 10, key="builder_epochs")
+        epochs = st.number_input("Epochs, at most", 1, 1000, 10, key="builder_epochs")
+        until = st.number_input("A run ends at a validation error of, percent", 0.0, 99.0, 0.0, key="builder_until",
+                                help="0: after all epochs")  # fmt: skip
         measure = st.selectbox("Measured", list(MEASURES), format_func=MEASURES.__getitem__, key="builder_measure")
         sweep = st.toggle("Each arm at its own best learning rate", key="builder_sweep",
                           help=f"Tried beforehand, on another seed: {', '.join(map(str, RATES))}; the validation error "
@@ -64,7 +67,7 @@ def show() -> None:
     try:
         study = made(
             title, preset, data, factors, design if len(factors) > 1 else "full", int(seeds), int(epochs), measure,
-            int(swept) if sweep else 0,
+            int(swept) if sweep else 0, until / 100,
         )  # fmt: skip
     except ConfigError as error:
         st.info(plain(str(error)))
@@ -82,13 +85,53 @@ def show() -> None:
         st.code(write(study), language="yaml")
 
 
+def bring() -> None:
+    """A study file of the visitor's, kept as it is if it is one."""
+    st.file_uploader("Or bring a study file, YAML or JSON", ["yaml", "yml", "json"], key="builder_file",
+                     on_change=_take_file, max_upload_size=1)  # fmt: skip
+
+
+def _take_file() -> None:
+    file = st.session_state["builder_file"]
+    if file is None:
+        return
+    try:
+        study = parse(file.getvalue(), file.name)
+        if study.id in shipped():
+            raise ConfigError(f"{file.name}: {study.id} is a study of the ledger: give yours another id")
+    except ConfigError as error:
+        st.session_state["studies_error"] = str(error)
+        return
+    _keep(study)
+
+
+def remove(study: Study) -> None:
+    """The button that deletes a study of the visitor's, after a question; its runs stay."""
+    with st.popover("Delete", icon=":material/delete:", key="builder_delete"):
+        st.markdown("The study file goes, for good. Its runs stay on the page Runs.")
+        st.button("Delete the study", key="builder_delete_yes", on_click=_remove, args=(study.id,))
+
+
+def _remove(study_id: str) -> None:
+    try:
+        (own_folder(runs_folder()) / f"{study_id}.yaml").unlink(missing_ok=True)
+    except OSError as error:
+        st.session_state["studies_error"] = f"the study cannot be deleted: {error.strerror}"
+    st.query_params.pop("study", None)
+
+
 def made(
     title: str, preset: str, data: str, factors: list[str], design: str, seeds: int, epochs: int, measure: str,
-    sweep_epochs: int,
+    sweep_epochs: int = 0, until: float = 0.0,
 ) -> Study:  # fmt: skip
-    """The study of these choices. Raises ConfigError, in words for whoever chose them."""
+    """The study of these choices; `until`: the validation error at which a run ends, 0–1, or 0.
+
+    Raises ConfigError, in words for whoever chose them.
+    """
     if not factors:
         raise ConfigError("Choose at least one thing that is changed.")
+    if measure == ARRIVAL and not until:
+        raise ConfigError("Say at which error a run ends, or measure something else.")
     name = slug(title) if title.strip() else "unnamed"
     document: dict[str, Any] = {
         "id": f"own-{name}"[:60] if name in shipped() else name,
@@ -100,6 +143,10 @@ def made(
         "stop": {"epochs": epochs},
         "measure": {"metric": measure},
     }
+    if until:
+        document["stop"] |= {"until": {"metric": "val/top1_error", "at": until}}
+    if measure == ARRIVAL:
+        document["measure"] = {"metric": "val/top1_error", "to_reach": until}
     if len(factors) == 1:
         document["contrast"] = factors[0]
     if design == "fractional":

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from alexnet_explorer.config import ConfigError
 from alexnet_explorer.files import write_json
 from alexnet_explorer.runs import create_run, summarise
 from alexnet_explorer.studies import process
 from alexnet_explorer.studies.ledger import own, own_folder, shipped
-from alexnet_explorer.studies.study import parse
+from alexnet_explorer.studies.study import parse, write
 from alexnet_explorer.ui import studies, study_builder
 
 
@@ -100,6 +101,29 @@ def test_a_study_is_built_told_its_size_and_kept(visit, root):
     visitor.number_input(key="builder_seeds").set_value(4).run()
     visitor.button(key="builder_keep").click().run()
     assert any("another study of the name mine-and-yours" in said for said in visitor.complaints)
+
+
+def test_a_study_file_is_brought_and_deleted_after_a_question(visit, root):
+    visitor = visit("studies")
+    mine = shipped()["lrn"].model_copy(update={"id": "mine", "title": "Mine"})
+    visitor.file_uploader(key="builder_file").set_value(("mine.yaml", write(mine).encode(), "")).run()
+    assert visitor.link["study"] == "mine" and own(root)[0] == {"mine": mine} and visitor.complaints == []
+    visitor.button(key="builder_delete_yes").click().run()
+    assert own(root)[0] == {} and visitor.selectbox(key="studies_chosen").value == "relu-speed"
+
+
+@pytest.mark.parametrize(("text", "said"), [("id: [", "line 1"), (write(shipped()["lrn"]), "is a study of the ledger")])
+def test_a_file_that_cannot_be_taken_is_told(visit, root, text, said):
+    visitor = visit("studies")
+    visitor.file_uploader(key="builder_file").set_value(("x.yaml", text.encode(), "")).run()
+    assert any(said in complaint for complaint in visitor.complaints) and own(root)[0] == {}
+
+
+def test_a_study_may_end_its_runs_at_an_error_and_measure_the_way_there():
+    made = study_builder.made("x", "alexnet-32", "digits", ["dropout"], "full", 2, 30, study_builder.ARRIVAL, 0, 0.1)
+    assert made.stop.until.at == made.measure.to_reach == 0.1 and made.measure.unit == "times the epochs"
+    with pytest.raises(ConfigError, match="at which error a run ends"):
+        study_builder.made("x", "alexnet-32", "digits", ["dropout"], "full", 2, 30, study_builder.ARRIVAL)
 
 
 def test_nothing_to_change_is_no_study(visit):
