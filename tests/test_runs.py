@@ -56,7 +56,7 @@ def test_a_new_run_waits_with_its_config(root):
 
 def test_a_run_takes_classes_and_digest_from_its_data(root, packed):
     run = new_run(RunConfig(), packed, root)
-    assert run.config.model.num_classes == 10
+    assert run.config.model.num_classes == 3
     assert (run.config.data.name, run.config.data.digest) == (packed.name, packed.digest)
 
 
