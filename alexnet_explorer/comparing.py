@@ -9,6 +9,7 @@ import json
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -55,15 +56,16 @@ class Track:
 
     def add(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Further rows of metrics.jsonl."""
-        for row in rows:
-            number = len(self._axes["step"])
+        for names, same in groupby(rows, tuple):  # rows of the same metrics follow one another: column by column
+            part = list(same)
+            numbers = range(len(self._axes["step"]), len(self._axes["step"]) + len(part))
             for axis, column in self._axes.items():
-                column.append(row.get(axis, np.nan))
-            for name, value in row.items():
+                column.extend([row.get(axis, np.nan) for row in part])
+            for name in names:
                 if name not in self._axes:
-                    numbers, values = self._columns.setdefault(name, (array("q"), array("d")))
-                    numbers.append(number)
-                    values.append(value)
+                    places, values = self._columns.setdefault(name, (array("q"), array("d")))
+                    places.extend(numbers)
+                    values.extend([row[name] for row in part])
 
     @property
     def metrics(self) -> list[str]:

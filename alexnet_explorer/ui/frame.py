@@ -17,7 +17,7 @@ from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import Run, RunError, find_run
-from alexnet_explorer.ui import lens, networks, pictures
+from alexnet_explorer.ui import lens, networks, own_link, pictures
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
@@ -94,6 +94,7 @@ def run() -> None:
         if page.uses:
             with st.sidebar:
                 choose(page)
+        own_link.arrive(page.name)
         lens.write_link()
         chosen.run()
         Queue(runs_folder()).wake()

@@ -8,29 +8,38 @@ from typing import Any, TypeVar
 import streamlit as st
 
 T = TypeVar("T")
-_STARTS, _WRITTEN = "own_link_starts", "own_link_written"
+_STARTS, _FRESH, _PAGE = "own_link_starts", "own_link_fresh", "own_link_page"
+
+
+def arrive(page: str) -> None:
+    """Take note of the link by which a visitor came to a page.
+
+    While they stay there the link follows the controls, and may lag behind them, so that it is not read again.
+    """
+    if st.session_state.get(_PAGE) != page:
+        st.session_state[_PAGE] = page
+        given = dict(st.query_params)
+        st.session_state[_STARTS] = st.session_state.get(_STARTS, {}) | given
+        st.session_state[_FRESH] = set(given)
 
 
 def start(name: str, usual: T, read: Callable[[str], Any], *keys: str) -> T:
-    """What a control begins with: what the link that was opened says under `name`, else what is usual.
+    """What a control begins with: what the link says under `name`, else what is usual.
 
-    What `read` makes None of is not well-formed, and counts as not given. A link to this page that is followed later
-    has its way, too: what the widgets `keys` had before is forgotten.
+    What `read` makes None of is not well-formed, and counts as not given. A link that is followed later has its way,
+    too: what the widgets `keys` had before is forgotten.
     """
-    starts: dict[str, str] = st.session_state.setdefault(_STARTS, {})
-    written: dict[str, str] = st.session_state.setdefault(_WRITTEN, {})
-    text = st.query_params.get(name, "")
-    if text and text != written.get(name):
-        starts[name] = text
+    if name in st.session_state.get(_FRESH, ()):
+        st.session_state[_FRESH].remove(name)
         for key in keys:
             st.session_state.pop(key, None)
-    value: T | None = read(starts[name]) if starts.get(name) else None
+    text = st.session_state.get(_STARTS, {}).get(name)
+    value: T | None = read(text) if text else None
     return usual if value is None else value
 
 
 def write(name: str, value: str | None) -> None:
     """Bring the link in line; None: the usual value, which needs no place there."""
-    st.session_state.setdefault(_WRITTEN, {})[name] = value
     if value is None:
         st.query_params.pop(name, None)
     elif st.query_params.get(name) != value:
