@@ -1,10 +1,10 @@
 """The run directory: the only truth about a run.
 
-    runs/<id>/  config.json  env.json  status.json  metrics.jsonl  notes.json  checkpoints/
+    runs/<id>/  config.json  env.json  status.json  metrics.jsonl  mistakes.json  readings.json  notes.json  checkpoints/
 
 One writer, who holds the run's lease: the training process, or, while there is none, who starts the run or puts
 it aside. Everyone else reads, and may drop a `stop` file, the mailbox that the training process empties, and write
-`notes.json`, which is a person's. Torch is not needed to read a run.
+`notes.json`, which is a person's, and `readings.json`, a study's. Torch is not needed to read a run.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ _DIRECTORY_BYTES = 2**19  # of a zip with so few files
 
 # The files of a run, and how many bytes each may have.
 _FILES: tuple[tuple[re.Pattern[str], int], ...] = (
-    (re.compile(r"(config|env|status|notes)\.json|CARD\.md"), _SMALL),
+    (re.compile(r"(config|env|status|notes|readings)\.json|CARD\.md"), _SMALL),
     (re.compile(r"mistakes\.json"), 64 * _SMALL),
     (re.compile(r"metrics\.jsonl"), 512 * _SMALL),
     (re.compile(r"events\.out\.tfevents\.[A-Za-z0-9._-]{1,150}"), 512 * _SMALL),
