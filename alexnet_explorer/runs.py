@@ -1,6 +1,7 @@
 """The run directory: the only truth about a run.
 
-    runs/<id>/  config.json  env.json  status.json  metrics.jsonl  mistakes.json  readings.json  notes.json  checkpoints/
+    runs/<id>/  config.json  env.json  status.json  metrics.jsonl  mistakes.json  checkpoints/
+                notes.json  readings.json
 
 One writer, who holds the run's lease: the training process, or, while there is none, who starts the run or puts
 it aside. Everyone else reads, and may drop a `stop` file, the mailbox that the training process empties, and write
