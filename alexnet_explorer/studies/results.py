@@ -265,8 +265,9 @@ def judge(study: Study, found: Estimate | None, p_adjusted: float | None = None)
     Contradicted: it lies on the other side, or short of the size that counts. Else open.
     """
     if found is None or found.n == 0:
-        hours = f", about {study.hours:.1f} h on 2 cores at most" if study.hours else ""
-        return Verdict("not run yet", f"no pair of runs is done; it takes {study.count()} runs{hours}")
+        hours = f", {study.hours:g} h of 2 cores at most" if study.hours else ""
+        early = ", less as runs end where the error is reached" if hours and study.stop.until else ""
+        return Verdict("not run yet", f"no pair of runs is done; it takes {study.count()} runs{hours}{early}")
     said = in_words(study.measure, found)
     none = 1.0 if study.measure.is_time else 0.0
     up, down = found.low > none, found.high < none

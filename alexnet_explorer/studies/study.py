@@ -154,7 +154,7 @@ class Study(_Part):
     sweep: Sweep | None = None
     measure: Measure = Measure()
     hours: float | None = Field(
-        None, gt=0, description="what all of its runs take on 2 cores, at most, by a few measured steps"
+        None, gt=0, description="what all of its runs take on 2 cores, one after another, by a few measured steps"
     )
     budget_hours: float | None = Field(None, gt=0, description="no run is started after so many hours of training")
     notes: str = ""

@@ -77,7 +77,7 @@ def row(results: Results) -> dict[str, Any]:
         "study": study.title or study.id,
         "section": study.claim.section if study.claim else "",
         "verdict": first.verdict.word,
-        "measured": in_words(study.measure, first.estimate) if first.estimate and measured else "",
+        "measured": in_words(study.measure, first.estimate) if first.estimate and measured else first.verdict.reason,
         "runs": f"{results.survey.count('done')} of {study.count()}",
     }
 

@@ -31,7 +31,7 @@ def test_every_claim_of_the_paper_has_its_study():
     studies = shipped()
     assert set(studies) == CLAIMS
     assert all(study.claim and study.claim.section and study.title for study in studies.values())
-    assert all(len(study.seeds) >= 5 for study in studies.values())
+    assert all(len(study.seeds) >= 5 and study.hours for study in studies.values())
 
 
 def test_a_row_rests_on_runs_that_are_there():
