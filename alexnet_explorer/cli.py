@@ -547,6 +547,8 @@ def study_report(
     from .studies.ledger import LEDGER, find_study, results_of, shipped
 
     if out:
+        if name == LEDGER:
+            _fail("--out: a report is of one study; name one of the ledger's")
         _check_report(out)
         _write(out, study_document(results_of([find_study(name, runs)], runs)[0]).to_file(out.suffix))
         typer.echo(f"written to {out}", err=as_json)

@@ -95,3 +95,9 @@ def test_the_command_writes_it_and_names_the_endings_it_knows(found, tmp_path, m
     assert claim["n"] == 3 and "</html>" in (tmp_path / "r.html").read_text()
     assert report("--out", str(tmp_path / "r.pdf")) == 2
     assert "ends in .html, .md or .zip" in capsys.readouterr().err
+    monkeypatch.setattr(
+        sys, "argv", ["alexnet_explorer", "study", "report", "ledger", "--out", str(tmp_path / "l.html")]
+    )
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "a report is of one study" in capsys.readouterr().err
