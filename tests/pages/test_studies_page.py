@@ -50,7 +50,7 @@ def test_the_ledger_before_anything_was_run_has_no_verdicts_but_those_that_ship(
     assert list(found["study"][:3]) == ["ReLU against tanh", "Two towers", "Local response normalisation"]
     assert len(found) == len(shipped())
     for verdict, runs in zip(found["verdict"], found["runs"], strict=True):
-        assert (verdict == "not run yet") == runs.startswith("0 of")
+        assert verdict == "not run yet" or not runs.startswith("0 of")
 
 
 def test_a_study_with_its_runs_has_a_verdict_a_chart_and_a_way_to_them(visit, lrn_done):
