@@ -15,7 +15,7 @@ from alexnet_explorer.studies.ledger import own, results_of, shipped
 from alexnet_explorer.studies.results import Results, Row, Word, in_words
 from alexnet_explorer.studies.study import Study, write
 from alexnet_explorer.studies.survey import Shelf, Survey
-from alexnet_explorer.ui import live, probing, queueing, reporting, study_builder
+from alexnet_explorer.ui import lens, live, probing, queueing, reporting, study_builder
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.words import duration
@@ -191,7 +191,7 @@ def _more(results: Results) -> None:
         if st.button(
             "Compare its runs", icon=":material/compare_arrows:", key="studies_compare", disabled=len(ids) < 2
         ):
-            live.open_page("compare", ids)
+            live.open_page("compare", ids[: lens.MOST_COMPARED])
         reporting.show_study(results)
         st.download_button("Study file", write(study), f"{study.id}.yaml", "application/yaml",
                            icon=":material/download:", key="studies_file")  # fmt: skip
