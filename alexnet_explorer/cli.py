@@ -525,7 +525,9 @@ def study_run(
         _forecast(study, packed, runs, "" if any_code else code_digest())
         return
     stop = _asked_to_end()
-    execution = Execution(study, packed, _made(runs), "" if any_code else code_digest(), _StudyReport(), stop)
+    execution = Execution(
+        study, packed, _made(runs), "" if any_code else code_digest(), _StudyReport(Queue(runs)), stop
+    )
     with sole(study.id, runs):
         found = execution.run()
     if execution.spent(found):
@@ -558,16 +560,15 @@ def study_report(
 class _StudyReport:
     """Says how far a study is, whenever that changes."""
 
-    def __init__(self) -> None:
-        self.last = ""
+    def __init__(self, queue: Queue) -> None:
+        self.queue, self.last = queue, ""
 
     def __call__(self, found: Survey) -> None:
-        left = found.seconds_left()
-        time_left = "" if left is None or found.finished else f", about {duration(left)} of training left"
         failed = f", {found.count('failed')} failed" if found.count("failed") else ""
         line = f"{found.count('done')} of {found.study.count()} runs done{failed}"
         if line != self.last:
-            typer.echo(line + time_left, err=True)
+            left = found.time_left(self.queue.at_once())
+            typer.echo(f"{line}, {left}" if left else line, err=True)
             self.last = line
 
 

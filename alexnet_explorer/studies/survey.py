@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from ..config import RunConfig
 from ..runs import EVIDENCE, Run, RunError, Status, list_runs
+from ..words import duration
 from .study import Arm, Study
 
 TRIES = 2  # a run that failed is tried once more
@@ -186,8 +187,17 @@ class Survey:
         """Spent on the study's runs in this folder."""
         return sum(one.seconds for one in self.found)
 
+    def time_left(self, at_once: int) -> str:
+        """'about 3 h 20 min left', with so many runs at a time; empty where nothing is left, or nothing known."""
+        left = self.seconds_left()
+        if not left or self.finished:
+            return ""
+        # Only runs that are done say how early the others may end.
+        bound = "at most" if self.study.stop.until and not any(one.done for one in self.counted) else "about"
+        return f"{bound} {duration(left / at_once)} left"
+
     def seconds_left(self) -> float | None:
-        """What the runs so far let one expect of those to come; None before the first one is done."""
+        """What the runs so far let one expect of the others, one after another; None before the first one is done."""
         spent: dict[bool, list[float]] = {True: [], False: []}
         per_arm: dict[tuple[Arm, bool], list[float]] = defaultdict(list)
         for one in self.found:

@@ -18,7 +18,6 @@ from alexnet_explorer.studies.survey import Shelf, Survey
 from alexnet_explorer.ui import lens, live, probing, queueing, reporting, study_builder
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.words import duration
 
 REFRESH_SECONDS = 2.0
 
@@ -142,12 +141,12 @@ def _further(line: Row) -> str:
 
 def _progress(survey: Survey, at_work: bool) -> None:
     study, done = survey.study, survey.count("done")
-    left = survey.seconds_left()
+    left = survey.time_left(queueing.queue().at_once())
     text = f"{done} of {study.count()} runs are done"
     if survey.count("failed"):
         text += f", {survey.count('failed')} failed"
-    if left and not survey.finished:
-        text += f"; about {duration(left)} of training left, one run after another"
+    if left:
+        text += f"; {left}"
     st.progress(min(done / study.count(), 1.0), text)
     if message := st.session_state.pop(_ERROR, ""):
         st.error(plain(message), icon=":material/error:")
@@ -159,7 +158,7 @@ def _progress(survey: Survey, at_work: bool) -> None:
             st.button("Train what is missing", icon=":material/play_arrow:", key="studies_start", type="primary",
                       on_click=_start, args=(study.id,))  # fmt: skip
     if not at_work and not survey.finished:
-        if left is None:
+        if not left:
             config = study.config(study.arms()[0], study.seeds[0])
             probing.show_estimate(config, survey.epochs_ahead())
         if words := process.last_words(study.id, runs_folder()):

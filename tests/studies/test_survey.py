@@ -38,6 +38,9 @@ def test_counted_runs_wait_for_their_arms_sweep(look, finished, ended):
     # Three trials of 20 s, and four runs of three times the epochs.
     assert found.seconds_left() == pytest.approx(3 * 20 + 4 * 60)
     assert not found.finished and found.seconds == 60
+    assert found.time_left(1) == "about 5 min 00 s left" and found.time_left(2) == "about 2 min 30 s left"
+    until = parse(STUDY.replace("{epochs: 6}", "{epochs: 6, until: {metric: val/top1_error, at: 0.1}}"))
+    assert look(until).time_left(1) == "at most 5 min 00 s left" and look(parse(STUDY)).time_left(1)
 
 
 def test_a_value_of_which_a_run_fails_is_not_chosen_and_a_failure_is_tried_once_more(look, finished, ended):
