@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from ..data.packed import PackedSet
 from ..files import write_json
 from ..inspection.readings import READINGS
 from ..launch.queue import Queue
-from ..runs import Run, RunError, new_run
+from ..runs import Run, RunError, Status, new_run
 from ..weights import load_weights
 from .study import Study
-from .survey import Found, Shelf, Survey, readings_file, survey
+from .survey import TRIES, Found, Shelf, Survey, readings_file, survey
 
 POLL_SECONDS = 1.0
 AHEAD = 1  # runs that wait in the queue, so that the next one starts as soon as there is room
@@ -40,7 +41,7 @@ class Execution:
         self.study, self.packed, self.root, self.code = study, packed, root, code
         self.report, self.stopping = report, stopping
         self.queue, self.shelf = Queue(root), Shelf(root)
-        self.started: set[Run] = set()
+        self.started: Counter[Run] = Counter()  # how often by this call
 
     def look(self) -> Survey:
         """Where the study stands."""
@@ -49,12 +50,15 @@ class Execution:
     def run(self) -> Survey:
         """Train until everything is done, the budget is spent, or `stopping` says so. Raises RunError."""
         while True:
+            # The queue first: a run that ends between the two looks is then seen as done, not as gone.
+            queued = {
+                entry.run for entry in self.queue.entries() if entry.status.at_work or entry.status.state == "queued"
+            }
             found = self.look()
             self.report(found)
             if self.stopping():
                 self._put_down(found)
                 return self.look()
-            queued = {entry.run: entry.status for entry in self.queue.entries()}
             ours = [one for one in found.found if one.begun in queued]
             if not self.spent(found):
                 free = self.queue.at_once() + AHEAD - len(ours)
@@ -82,16 +86,20 @@ class Execution:
         hours = self.study.budget_hours
         return hours is not None and found.seconds >= 3600 * hours
 
-    def _startable(self, found: Survey, queued: Iterable[Run]) -> list[Found]:
-        """Jobs without a run, with one that failed once, or with one that was broken off before this call."""
+    def _startable(self, found: Survey, queued: Collection[Run]) -> list[Found]:
+        """Jobs without a run, with one that failed once, with one that was broken off before this call, or that died."""
+
+        def may(run: Run, status: Status) -> bool:
+            return run not in queued and self.started[run] < (TRIES if status.state == "interrupted" else 1)
+
         return [
             one for one in found.found
-            if not one.settled and (one.begun is None or (one.begun not in queued and one.begun not in self.started))
+            if not one.settled and (one.begun is None or may(one.begun, one.statuses[one.begun]))
         ]  # fmt: skip
 
     def _start(self, one: Found) -> None:
         run = one.begun or new_run(one.job.config(self.study), self.packed, self.root)
-        self.started.add(run)
+        self.started[run] += 1
         self.queue.add(run)
 
     def _put_down(self, found: Survey) -> None:

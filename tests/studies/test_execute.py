@@ -159,6 +159,34 @@ def test_a_run_that_somebody_stops_meanwhile_is_left_alone(execution):
     assert found.count("under way") == 2 and found.count("done") == 2 and len(queue.added) == 4
 
 
+def test_after_a_power_cut_runs_that_the_queue_keeps_as_interrupted_go_on(execution):
+    """Both runs died after their first step and still stand in the queue."""
+    cut = Immediate(spoil=lambda run: run.request_stop())
+    broken = execution(queue=cut)
+    broken.stopping = lambda: len(cut.added) == 2
+    broken.run()
+    for run in cut.added:
+        run.settle("interrupted")
+    queue = Immediate()
+    queue.entries = lambda: [Entry(run, run.status(), 1) for run in cut.added if run.status().state == "interrupted"]
+    found = execution(queue=queue).run()
+    assert found.finished and queue.added[:2] == cut.added and len(queue.added) == 4
+
+
+def test_a_run_that_dies_is_taken_up_once_and_then_left(execution):
+    class Deadly(Immediate):
+        def add(self, run):
+            self.added.append(run)
+            run.settle("interrupted")
+
+        def entries(self):
+            return [Entry(run, run.status(), 1) for run in self.added]
+
+    queue = Deadly()
+    found = execution(queue=queue).run()
+    assert found.count("under way") == 4 and len(queue.added) == 2 * 4 and len(set(queue.added)) == 4
+
+
 def test_no_run_is_started_once_the_budget_is_spent(execution):
     made = execution(STUDY + "budget_hours: 1e-9\n")
     found = made.run()
