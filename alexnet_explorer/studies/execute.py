@@ -16,7 +16,7 @@ from ..data.packed import PackedSet
 from ..files import write_json
 from ..inspection.readings import READINGS
 from ..launch.queue import Queue
-from ..runs import Run, RunError, Status, new_run
+from ..runs import LIVE, Run, RunError, Status, new_run
 from ..weights import load_weights
 from .study import Study
 from .survey import TRIES, Found, Shelf, Survey, readings_file, survey
@@ -51,9 +51,7 @@ class Execution:
         """Train until everything is done, the budget is spent, or `stopping` says so. Raises RunError."""
         while True:
             # The queue first: a run that ends between the two looks is then seen as done, not as gone.
-            queued = {
-                entry.run for entry in self.queue.entries() if entry.status.at_work or entry.status.state == "queued"
-            }
+            queued = {entry.run for entry in self.queue.entries() if entry.status.state in LIVE}
             found = self.look()
             self.report(found)
             if self.stopping():
@@ -87,7 +85,7 @@ class Execution:
         return hours is not None and found.seconds >= 3600 * hours
 
     def _startable(self, found: Survey, queued: Collection[Run]) -> list[Found]:
-        """Jobs without a run, with one that failed once, with one that was broken off before this call, or that died."""
+        """Jobs without a run, with one that failed once, was broken off before this call, or died."""
 
         def may(run: Run, status: Status) -> bool:
             return run not in queued and self.started[run] < (TRIES if status.state == "interrupted" else 1)
@@ -104,6 +102,6 @@ class Execution:
 
     def _put_down(self, found: Survey) -> None:
         """Stop what this call has started; each run keeps its checkpoint."""
-        for run in [one.begun for one in found.found if one.begun in self.started]:
+        for run in [one.begun for one in found.found if one.begun and one.begun in self.started]:
             with suppress(RunError):  # it has ended this moment
                 self.queue.stop(run)
