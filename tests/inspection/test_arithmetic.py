@@ -7,20 +7,19 @@ from PIL import Image
 
 from alexnet_explorer.config import MODEL_PRESETS
 from alexnet_explorer.inspection import arithmetic
-from alexnet_explorer.inspection.arithmetic import (
+from alexnet_explorer.inspection.arithmetic import explain, explain_pixel, explain_probability, see
+from alexnet_explorer.inspection.predict import probabilities
+from alexnet_explorer.inspection.steps import (
     PIXELS,
+    ActivationStep,
     ConvolutionStep,
     FullStep,
     LrnStep,
     Place,
     PoolStep,
-    explain,
-    explain_pixel,
-    explain_probability,
-    see,
+    exists,
     strongest,
 )
-from alexnet_explorer.inspection.predict import probabilities
 from alexnet_explorer.model import AlexNet, Dropout, initialise
 
 # A small network of 16×16 pixels that has everything: see `tiny`.
@@ -165,7 +164,7 @@ def test_the_walk_back_ends_at_the_pixels_and_meets_the_networks_own_numbers(tin
             place, number = step.origin, step.before
         there = outputs[place.layer]
         assert number == (there[place.unit, place.row, place.column] if there.ndim == 3 else there[place.unit])
-        assert arithmetic.exists(loaded.model, place)
+        assert exists(loaded.model, place)
     assert layers == list(loaded.model.layers)[::-1]
 
 
@@ -304,5 +303,5 @@ def test_the_activation_is_found_whatever_it_is_called(tiny, picture):
 @pytest.mark.parametrize("function", ["relu", "tanh", "sigmoid"])
 def test_the_functions_are_pytorchs_even_far_out(function, x):
     expected = getattr(torch, function)(torch.tensor(x, dtype=torch.double)).item()
-    step = arithmetic.ActivationStep(Place("a", 0), expected, function, x, Place("b", 0))
+    step = ActivationStep(Place("a", 0), expected, function, x, Place("b", 0))
     assert step.total == pytest.approx(expected, rel=1e-12)
