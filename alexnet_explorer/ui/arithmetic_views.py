@@ -14,9 +14,9 @@ from alexnet_explorer.inspection.cells import CAPTION, GAP, captioned, cells, pl
 from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, colourise, limits, mosaic, outlined
 from alexnet_explorer.inspection.receptive import window
 from alexnet_explorer.inspection.steps import PIXELS, Outputs, Place
-from alexnet_explorer.ui import downloads, own_link, trail
+from alexnet_explorer.ui import downloads, frame, lens, own_link, trail
 from alexnet_explorer.ui.clickable import Grid, tiles
-from alexnet_explorer.ui.equations import COLOURS, FUNCTIONS, line, name_of, percent, shown, training_line
+from alexnet_explorer.ui.equations import COLOURS, FUNCTIONS, brief, line, name_of, percent, shown, training_line
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.trail import Trail
 from alexnet_explorer.ui.views import Layout, Look, Scale, column, enlarged, layout, show
@@ -67,6 +67,9 @@ def explained(row: Sequence[Look]) -> None:
     if not row:
         return
     look, *others = row
+    wanted = lens.current().layer
+    if wanted and look.layer != wanted and not frame.same_place(look.layer, wanted):
+        st.info(f"{plain(look.model.title)} has no layer {plain(wanted)}: here is {look.layer}.")
     if others:
         st.caption(f"Several networks are chosen: **{plain(look.model.title)}** is explained; "
                    "the same place in the others stands below.")  # fmt: skip
@@ -204,8 +207,9 @@ def _result(here: Here, step: steps.Step) -> None:
     with st.container(border=True):
         st.markdown(f"**{plain(title)}**")
         st.markdown(f"#### {plain(line(step, then if isinstance(then, steps.ActivationStep) else None))}")
-        st.caption(f"The network's own number here is {shown(step.value)[0]}; the terms make it up to "
-                   f"{abs(step.total - step.value):.0e}.")  # fmt: skip
+        apart = abs(step.total - step.value)
+        made = f"make it but for {apart:.0e}" if apart else "make exactly that"
+        st.caption(f"The network's own number is {shown(step.value)[0]}; the terms {made}.")
         why, origin = _main_origin(step)
         if origin and origin.layer != PIXELS:
             st.button(f"{why}: {plain(here.name(origin))}", key="arithmetic_on", on_click=here.go, args=(origin,),
@@ -366,7 +370,7 @@ def _patch(here: Here, step: steps.ConvolutionStep, position: int) -> None:
                   _legend("diverging", (-heaviest, heaviest)), f"The kernel's weights for {name}")  # fmt: skip
     with third:
         st.markdown(f"**= products**, sum {shown(float(step.sums[position]))[0]}")
-        here.draw(cells(products, square, "diverging", -most, most), _legend("diverging", (-most, most)),
+        here.draw(cells(products, square, "diverging", -most, most, step.inside), _legend("diverging", (-most, most)),
                   f"The products with {name}")  # fmt: skip
     with st.expander(f"The {size * size} products with {name} as a table"):
         _terms(step.table(), size * size * position, size * size)
@@ -423,14 +427,15 @@ def _activation(here: Here, step: steps.ActivationStep) -> None:
 
 def _lrn(here: Here, step: steps.LrnStep) -> None:
     before, total = shown(step.before, step.total)
-    squares, denominator, power = (
-        shown(value)[0] for value in (float(step.squares.sum()), step.denominator, step.denominator**step.beta)
+    squares, power = brief(float(step.squares.sum())), brief(step.denominator**step.beta)
+    # One fraction a line, which fits a telephone.
+    st.latex(
+        rf"""\begin{{aligned}}
+        b &= \frac{{a}}{{\left(k + \alpha \sum a^2\right)^\beta}} \\[6pt]
+        &= \frac{{{before}}}{{\left({step.k:g} + {step.alpha:.6g} \cdot {squares}\right)^{{{step.beta:g}}}}} \\[6pt]
+        &= \frac{{{before}}}{{{power}}} = {total}
+        \end{{aligned}}""".replace("−", "-")
     )
-    constants = rf"{step.k:g} + {step.alpha:.6g} \cdot {squares}"
-    st.latex(r"b = \frac{a}{\left(k + \alpha \sum a^2\right)^\beta}"
-             rf" = \frac{{{before}}}{{\left({constants}\right)^{{{step.beta:g}}}}}")  # fmt: skip
-    st.latex(rf"= \frac{{{before}}}{{{denominator}^{{{step.beta:g}}}}} = \frac{{{before}}}{{{power}}} = {total}"
-             .replace("−", "-"))  # fmt: skip
     height, width = step.window.shape
     if step.kind == "across-maps":
         units = [origin.unit for origin in step.origins]

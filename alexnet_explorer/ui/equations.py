@@ -54,8 +54,7 @@ def line(step: steps.Step, then: steps.ActivationStep | None = None) -> str:
             (total,) = shown(step.total)
             return f"{total} · 1 = {total}"
         case steps.SoftmaxStep():
-            own = float(step.exponentials[step.place.unit])
-            above, below = shown(own, float(step.exponentials.sum()))
+            above, below = brief(float(step.exponentials[step.place.unit])), brief(float(step.exponentials.sum()))
             return f"e^({_exponent(step)}) / Σ e^(z − {brackets(shown(step.largest)[0])}) = {above} / {below} = " \
                    f"{percent(step.total)}"  # fmt: skip
         case steps.PixelStep():
