@@ -78,7 +78,7 @@ def training_line(step: steps.DropoutStep) -> str:
 
 def percent(share: float) -> str:
     """A probability in percent, with two decimals, and more digits where it is tiny."""
-    return f"{share:.2%}" if share >= 1e-4 else f"{100 * share:.2g}%"
+    return f"{share:.2%}" if share >= 1e-4 else f"{100 * share:.2g}%".replace("-", "−")
 
 
 def name_of(place: steps.Place, shape: tuple[int, ...], channels: int = 3) -> str:

@@ -39,8 +39,9 @@ class Trail:
 
 def read(query: Mapping[str, str], model: AlexNet, outputs: Outputs, layer: str, unit: int) -> Trail:
     """The trail of a link's query, at a unit of a layer. What does not fit this network counts as not given."""
-    place = Place(layer, unit, *_numbers(query.get("at", ""), 2))
-    chosen = bool(query.get("at")) and outputs[layer].ndim == 3 and exists(model, place)
+    at = _numbers(query.get("at", ""), 2)
+    place = Place(layer, unit, *at)
+    chosen = bool(at) and outputs[layer].ndim == 3 and exists(model, place)
     if not chosen:
         place = strongest(outputs[layer], layer, unit)
     via = tuple(Place(found[1], *map(int, found.groups()[1:])) for found in _PLACE.finditer(query.get("via", "")))
