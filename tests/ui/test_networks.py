@@ -71,7 +71,7 @@ def test_what_several_visitors_ask_for_at_once_is_computed_once():
 def test_a_network_counts_with_its_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(tmp_path))
     loaded = networks.load("alexnet-32-relu")
-    assert bytes_of(loaded) == 4 * loaded.config.model.parameters
+    assert bytes_of(loaded) == 4 * loaded.config.model.parameters()
     assert networks.load("alexnet-32-relu") is loaded
 
 
