@@ -53,7 +53,7 @@ def test_every_network_has_a_layer_for_every_page(at, page, activation, preset):
     model = MODEL_PRESETS[preset].model_copy(update={"activation": activation})
     layers = {layer.name: layer for layer in model.layers() if layer.kind in page.layer_kinds}
     for wanted, expected in (
-        (None, "conv1" if page.name == "filters" else f"{activation}1"),
+        (None, page.first_layer.replace("relu", activation)),
         ("conv3", "conv3"),
         ("relu2", "conv1" if page.name == "filters" else f"{activation}2"),
     ):
