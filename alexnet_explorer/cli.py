@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from .catalogue import DEFAULT_MODEL, find_weights
+from .catalogue import DEFAULT_MODEL, find_model, find_weights
 from .config import DECIDED_ELSEWHERE, MODEL_PRESETS, ConfigError, RunConfig, preset_config
 from .data.images import ImageError, read_image
 from .data.packed import DataError, PackedSet, find_set, list_sets
@@ -280,6 +280,41 @@ def predict(
                 typer.echo(f"  {p.probability:6.1%}  {p.label}")
     if as_json:
         _print_json({"model": loaded.name, "images": results})
+
+
+@app.command()
+def summary(
+    preset: Annotated[str | None, typer.Option(help=f"one of {', '.join(MODEL_PRESETS)}")] = None,
+    model: Annotated[str | None, typer.Option(help="a gallery model, a run's id, or a weights file")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """A network as a table: kernels, output shapes, parameters and multiply-adds of each layer."""
+    from .inspection.summary import summary as rows_of
+    from .inspection.summary import totals
+
+    if model and preset:
+        _fail("--model: a trained network is what it is; leave --preset or --model out")
+    if settings and not preset:
+        _fail("--set: it changes a preset; say which by --preset")
+    title = preset or model or DEFAULT_MODEL
+    config = preset_config(preset) if preset else _config(title, runs)
+    rows = rows_of(config.with_settings(_changes(settings or [], None, None, None)).model)
+    parameters, multiply_adds = totals(rows)
+    if as_json:
+        counted = {"parameters": parameters, "multiply_adds": multiply_adds}
+        _print_json({"network": title, "layers": [asdict(row) for row in rows], **counted})
+        return
+    typer.echo(f"{title}\n{'layer':<10} {'window':<30} {'output':>11} {'parameters':>13} {'multiply-adds':>15}")
+    for row in rows:
+        parts = [f"{row.kernel}×{row.kernel}, stride {row.stride}"] if row.kernel else []
+        parts += [f"pad {row.padding}"] if row.padding else []
+        parts += [f"{row.groups} groups"] if row.groups > 1 else []
+        shape = "×".join(map(str, row.output))
+        counts = [f"{count:,}" if count else "" for count in (row.parameters, row.multiply_adds)]
+        typer.echo(f"{row.name:<10} {', '.join(parts):<30} {shape:>11} {counts[0]:>13} {counts[1]:>15}".rstrip())
+    typer.echo(f"{'total':<53} {parameters:>13,} {multiply_adds:>15,}")
 
 
 @app.command()
@@ -704,6 +739,13 @@ def _write(path: Path, data: bytes) -> None:
 
 def _model(name: str, runs: Path) -> LoadedModel:
     return _weights(name, runs)[1]
+
+
+def _config(name: str, runs: Path) -> RunConfig:
+    """The config of a network of the catalogue, from its header alone, or of anybody's weights file."""
+    if Path(name).is_file():
+        return _model(name, runs).config
+    return RunConfig.from_json(read_metadata(find_model(name, runs).path)["config"])
 
 
 def _weights(name: str, runs: Path) -> tuple[bytes, LoadedModel]:
