@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
+from PIL import Image
 from streamlit.navigation.page import Page as StreamlitPage
 
 from alexnet_explorer.catalogue import DEFAULT_MODEL, TWINS, ModelEntry
@@ -221,22 +222,32 @@ def same_place(name: str, other: str) -> bool:
 
 
 def _choose_picture() -> None:
-    names = pictures.names()
     wanted = lens.current().picture
-    if wanted not in names:
-        st.info("The picture of this link was uploaded in another session: here is a sample instead.")
-        wanted = lens.change(picture=next(iter(SAMPLES))).picture
-    _select("Picture", "picture", list(names), wanted, list(names.values()))
     picture = pictures.open_picture(wanted)
+    if picture is None:
+        where = "is of a data set that is not on this machine" if wanted.startswith("set-") else (
+            "was uploaded in another session")  # fmt: skip
+        st.info(f"The picture of this link {where}: here is a sample instead.")
+        wanted = lens.change(picture=next(iter(SAMPLES))).picture
+        picture = pictures.open_picture(wanted)
+    names = pictures.names() | ({picture.name: picture.title} if picture else {})
+    _select("Picture", "picture", list(names), wanted, list(names.values()))
     if picture:
-        thumbnail = picture.image.copy()
-        thumbnail.thumbnail((280, 200))
-        st.image(thumbnail, alt=f"The chosen picture: {picture.title}")
+        st.image(_thumbnail(picture.image), alt=f"The chosen picture: {picture.title}")
     upload = st.file_uploader(
         "Your own picture", pictures.UPLOAD_TYPES, key="lens_upload", on_change=_take_upload, max_upload_size=20
     )
     if upload and (message := st.session_state.get("upload_error")):
         st.error(plain(message), icon=":material/broken_image:")
+
+
+def _thumbnail(image: Image.Image) -> Image.Image:
+    """At most 280×200 pixels; of a small picture, each pixel several times."""
+    if (times := min(128 // image.width, 128 // image.height)) > 1:
+        return image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+    thumbnail = image.copy()
+    thumbnail.thumbnail((280, 200))
+    return thumbnail
 
 
 def _take_upload() -> None:
