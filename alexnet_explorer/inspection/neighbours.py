@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PIXEL_SIDE = 64  # pixels are compared at this side at most: 2000 pictures of 227×227 would be 300 MB
 BATCH = 32
-_NUMBERS_AT_ONCE = 2**22
+_NUMBERS_AT_ONCE = 2**18  # as many stay in the processor's cache, which is four times as fast
 
 Rows = NDArray[np.float32] | NDArray[np.uint8]
 
@@ -79,7 +79,8 @@ def distances(rows: Rows, row: Rows) -> NDArray[np.float64]:
     found = np.empty(len(rows))
     step = max(1, _NUMBERS_AT_ONCE // len(row))
     for start in range(0, len(rows), step):
-        difference = rows[start : start + step].astype(np.float32) - row
+        difference = rows[start : start + step].astype(np.float32)
+        difference -= row
         found[start : start + step] = np.sqrt(np.einsum("nd,nd->n", difference, difference))
     return found
 

@@ -18,7 +18,7 @@ from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import Run, RunError, find_run
-from alexnet_explorer.ui import lens, networks, own_link, pictures
+from alexnet_explorer.ui import lens, networks, own_link, pictures, set_pictures
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
@@ -40,7 +40,7 @@ class Page:
     icon: str
     uses: frozenset[str] = frozenset()
     layer_kinds: tuple[str, ...] = ALL_KINDS
-    first_layer: str = "conv1"  # where the lens names none
+    first_layer: str = "conv1"  # where the lens names none; "": the last hidden one
     whole_layers: tuple[str, ...] = ()  # drawn with all their units at once: none is to be chosen
     one_layer: bool = False  # the weights of the layer are enough, so that partial snapshots can be shown
     also_partial: str = ""  # one of its views needs this layer alone, so that epochs of which it was kept are offered
@@ -64,6 +64,7 @@ PAGES = (
          whole_layers=("conv1",), one_layer=True),
     Page("activations", "Activations", "layers", frozenset({"picture", "models", "epoch", "layer", "unit"}),
          first_layer="relu1"),
+    Page("neighbours", "Neighbours", "hub", frozenset({"picture", "models", "epoch", "layer"}), first_layer=""),
     Page("saliency", "Saliency", "visibility", frozenset({"picture", "models", "epoch", "target"})),
     Page("train", "Train", "model_training"),
     Page("runs", "Runs", "list_alt"),
@@ -205,20 +206,24 @@ def shared_epochs(page: Page, found: Sequence[ModelEntry], layer: str) -> list[i
 
 
 def layer_for(page: Page, layers: Iterable[str]) -> str:
-    """The lens's layer where this network has it (relu1 is tanh1 where tanh was chosen), else the page's first."""
+    """The lens's layer where this network has it (relu1 is tanh1 where tanh was chosen), else the page's own."""
     names = list(layers)
     for wanted in (lens.current().layer, page.first_layer):
         for name in names:
             if wanted and (name == wanted or same_place(name, wanted)):
                 return name
-    return names[0]
+    hidden = [name for name in names if _place(name)]
+    return hidden[-1] if hidden and not page.first_layer else names[0]
 
 
 def same_place(name: str, other: str) -> bool:
     """Whether two layer names mean the activation of the same number: relu1 and tanh1."""
-    kinds = ("relu", "tanh", "sigmoid")
-    numbers = [n[len(kind) :] for n in (name, other) for kind in kinds if n.startswith(kind)]
-    return len(numbers) == 2 and numbers[0] == numbers[1]
+    return _place(name) == _place(other) != ""
+
+
+def _place(name: str) -> str:
+    """The number of an activation; of another layer none."""
+    return next((name[len(kind) :] for kind in ("relu", "tanh", "sigmoid") if name.startswith(kind)), "")
 
 
 def _choose_picture() -> None:
@@ -234,6 +239,7 @@ def _choose_picture() -> None:
     _select("Picture", "picture", list(names), wanted, list(names.values()))
     if picture:
         st.image(_thumbnail(picture.image), alt=f"The chosen picture: {picture.title}")
+    set_pictures.choose()
     upload = st.file_uploader(
         "Your own picture", pictures.UPLOAD_TYPES, key="lens_upload", on_change=_take_upload, max_upload_size=20
     )

@@ -14,7 +14,7 @@ from alexnet_explorer.inspection.picture_sets import of_name
 
 UPLOAD_TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 MOST_UPLOADS = 8
-_KEY = "uploads"
+_KEY, _LAST = "uploads", "picture_of_a_set"
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,20 @@ def open_picture(name: str) -> Picture | None:
     if name in _uploads():
         title, image = _uploads()[name]
         return Picture(name, title, image)
-    if found := of_name(name):
-        pictures, number = found
-        label = pictures.label(number)
-        return Picture(name, f"{label} · image {number} of {pictures.name}", pictures.picture(number), label)
-    return None
+    return _of_a_set(name)
+
+
+def _of_a_set(name: str) -> Picture | None:
+    last: Picture | None = st.session_state.get(_LAST)  # a page asks several times; to look for a set takes a while
+    if last and last.name == name:
+        return last
+    if (found := of_name(name)) is None:
+        return None
+    pictures, number = found
+    label = pictures.label(number)
+    title = f"{label} · image {number} of {pictures.name}"
+    st.session_state[_LAST] = picture = Picture(name, title, pictures.picture(number), label)
+    return picture
 
 
 def keep_upload(data: bytes, title: str) -> str:
