@@ -318,6 +318,56 @@ def summary(
 
 
 @app.command()
+def inspect(
+    image: Annotated[Path, typer.Argument(help="an image file")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="a new or empty folder, or an earlier one's")],
+    model: ModelName = DEFAULT_MODEL,
+    layers: Annotated[
+        list[str] | None, typer.Option("--layer", help="a layer, conv3 say; may be given again; else all of them")
+    ] = None,
+    unit: Annotated[int | None, typer.Option(min=0, help="of each --layer: its map over the picture")] = None,
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """What a network makes of a picture, as files: predictions, the maps of every layer, statistics, kernels."""
+    from .inspection.export import Export, ExportError, check_folder
+    from .inspection.export import write as write_export
+
+    if unit is not None and not layers:
+        _fail(f"--unit={unit}: say of which layer by --layer")
+    try:
+        check_folder(out.resolve())
+        picture = _picture(image)
+        loaded = _model(model, runs)
+        chosen = _layers(loaded, layers, unit)
+        files = Export(loaded, picture, chosen, unit).files()
+        write_export(out.resolve(), files)
+    except ExportError as error:
+        _fail(f"--out={out}: {error}")
+    if as_json:
+        _print_json({"out": str(out), "image": str(image), **json.loads(files["inspect.json"])})
+    else:
+        typer.echo(f"{len(files)} files of {len(chosen)} layers written to {out}")
+
+
+def _layers(loaded: LoadedModel, given: list[str] | None, unit: int | None) -> list[str]:
+    """The layers of `--layer` by their own names, in the network's order; else all but dropout, which passes all on."""
+    own = loaded.model.layers
+    if not given:
+        return [name for name, layer in own.items() if layer.kind != "dropout"]
+    chosen = set()
+    for name in given:
+        try:
+            chosen.add(loaded.model.resolve(name))
+        except KeyError as error:
+            _fail(f"--layer={name}: {error.args[0]}")
+    for name in own:
+        if name in chosen and unit is not None and unit >= own[name].output[0]:
+            _fail(f"--unit={unit}: {name} has the units 0 to {own[name].output[0] - 1}")
+    return [name for name in own if name in chosen]
+
+
+@app.command()
 def explain(
     image: Annotated[Path, typer.Argument(help="an image file")],
     out: Annotated[Path, typer.Option(help="the PNG file to write")],
