@@ -290,7 +290,7 @@ def summary(
     as_json: AsJson = False,
     runs: RunsFolder = RUNS,
 ) -> None:
-    """A network as a table: kernels, output shapes, parameters and multiply-adds of each layer."""
+    """A network as a table: what each layer sees of the picture and puts out, its parameters and multiply-adds."""
     from .inspection.summary import summary as rows_of
     from .inspection.summary import totals
 
@@ -300,21 +300,28 @@ def summary(
         _fail("--set: it changes a preset; say which by --preset")
     title = preset or model or DEFAULT_MODEL
     config = preset_config(preset) if preset else _config(title, runs)
-    rows = rows_of(config.with_settings(_changes(settings or [], None, None, None)).model)
+    network = config.with_settings(_changes(settings or [], None, None, None)).model
+    rows = rows_of(network)
     parameters, multiply_adds = totals(rows)
     if as_json:
         counted = {"parameters": parameters, "multiply_adds": multiply_adds}
         _print_json({"network": title, "layers": [asdict(row) for row in rows], **counted})
         return
-    typer.echo(f"{title}\n{'layer':<10} {'window':<30} {'output':>11} {'parameters':>13} {'multiply-adds':>15}")
+    typer.echo(title)
+    _columns("layer", "window", "sees", "output", "parameters", "multiply-adds")
     for row in rows:
         parts = [f"{row.kernel}×{row.kernel}, stride {row.stride}"] if row.kernel else []
         parts += [f"pad {row.padding}"] if row.padding else []
         parts += [f"{row.groups} groups"] if row.groups > 1 else []
-        shape = "×".join(map(str, row.output))
+        sees = f"{row.receptive_field}×{row.receptive_field}" if row.receptive_field < network.input_size else "all"
         counts = [f"{count:,}" if count else "" for count in (row.parameters, row.multiply_adds)]
-        typer.echo(f"{row.name:<10} {', '.join(parts):<30} {shape:>11} {counts[0]:>13} {counts[1]:>15}".rstrip())
-    typer.echo(f"{'total':<53} {parameters:>13,} {multiply_adds:>15,}")
+        _columns(row.name, ", ".join(parts), sees, "×".join(map(str, row.output)), *counts)
+    _columns("total", "", "", "", f"{parameters:,}", f"{multiply_adds:,}")
+
+
+def _columns(name: str, window: str, sees: str, output: str, *counts: str) -> None:
+    line = f"{name:<10} {window:<30} {sees:>8} {output:>11} {counts[0]:>13} {counts[1]:>15}"
+    typer.echo(line.rstrip())
 
 
 @app.command()

@@ -35,8 +35,9 @@ def test_summary_as_text_has_a_line_for_each_layer(call):
     lines = out.splitlines()
     assert lines[0] == "alexnet" and len(lines) == 25
     (conv2,) = (line for line in lines if line.startswith("conv2"))
-    assert conv2.split() == ["conv2", "5×5,", "stride", "1,", "pad", "2,", "2", "groups", "256×27×27", "307,456",
-                             "223,948,800"]  # fmt: skip
+    assert " ".join(conv2.split()) == "conv2 5×5, stride 1, pad 2, 2 groups 51×51 256×27×27 307,456 223,948,800"
+    (fc7,) = (line for line in lines if line.startswith("fc7"))
+    assert fc7.split()[:3] == ["fc7", "all", "4096"]
     assert lines[-1].split() == ["total", "60,965,224", "724,406,816"]
 
 

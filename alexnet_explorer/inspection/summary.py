@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..config import Layer, LayerKind, ModelConfig, Shape
+from .receptive import fields
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Row:
     output: Shape
     parameters: int
     multiply_adds: int  # for one picture
+    receptive_field: int  # side of the square of pixels that one output sees, as if the picture had no borders
 
 
 def summary(config: ModelConfig) -> list[Row]:
@@ -30,7 +32,8 @@ def summary(config: ModelConfig) -> list[Row]:
     Multiply-adds are those of convolutions and fully connected layers; what activations, LRN and pooling compute
     beside them is not counted, as is usual.
     """
-    return [_row(layer, config) for layer in config.layers()]
+    seen = fields(config)
+    return [_row(layer, config, seen[layer.name].size) for layer in config.layers()]
 
 
 def totals(rows: Sequence[Row]) -> tuple[int, int]:
@@ -38,7 +41,7 @@ def totals(rows: Sequence[Row]) -> tuple[int, int]:
     return sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows)
 
 
-def _row(layer: Layer, config: ModelConfig) -> Row:
+def _row(layer: Layer, config: ModelConfig, receptive_field: int) -> Row:
     kernel = stride = padding = None
     multiply_adds = 0
     if layer.kind == "conv":
@@ -51,5 +54,5 @@ def _row(layer: Layer, config: ModelConfig) -> Row:
         multiply_adds = layer.input[0] * layer.output[0]
     return Row(
         layer.name, layer.kind, kernel, stride, padding, layer.groups, layer.output, layer.parameters(kernel or 1),
-        multiply_adds,
+        multiply_adds, receptive_field,
     )  # fmt: skip

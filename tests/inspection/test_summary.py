@@ -24,6 +24,7 @@ def test_the_first_layer_of_2012():
     assert conv1.multiply_adds == 96 * 55 * 55 * 11 * 11 * 3
     assert (relu1.kernel, lrn1.kernel, lrn1.multiply_adds) == (None, None, 0)
     assert (pool1.kernel, pool1.stride, pool1.output) == (3, 2, (96, 27, 27))
+    assert [row.receptive_field for row in (conv1, relu1, lrn1, pool1)] == [11, 11, 11, 19]
 
 
 @pytest.mark.parametrize(
