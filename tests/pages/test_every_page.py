@@ -153,6 +153,17 @@ def test_guided_backpropagation_says_why_it_does_not_explain_tanh(visit):
     assert not visitor.main.image
 
 
+def test_the_method_stands_in_the_link(visit):
+    visitor = visit("saliency", models=RELU, method="grad-cam")
+    assert visitor.segmented_control(key="method").value == "grad-cam"
+    visitor.segmented_control(key="method").set_value("saliency").run()
+    assert "method" not in visitor.link
+    visitor.segmented_control(key="method").set_value("occlusion").run()
+    assert visitor.link["method"] == "occlusion"
+    assert [button.proto.label for button in visitor.main.get("download_button")] == ["PNG", "npz"]
+    assert visit("saliency", method="magic").segmented_control(key="method").value == "saliency"
+
+
 def test_beside_tanh_the_other_network_is_explained(visit):
     visitor = visit("saliency", models=f"{RELU},{TANH}")
     visitor.segmented_control(key="method").set_value("guided-backprop").run()
