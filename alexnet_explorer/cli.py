@@ -5,6 +5,8 @@ A wrong value ends with one line on stderr that names it and says what is allowe
 
 from __future__ import annotations
 
+import csv
+import glob
 import json
 import signal
 import sys
@@ -20,7 +22,7 @@ import typer
 
 from .catalogue import DEFAULT_MODEL, find_model, find_weights
 from .config import DECIDED_ELSEWHERE, MODEL_PRESETS, ConfigError, RunConfig, preset_config
-from .data.images import ImageError, read_image
+from .data.images import ImageError, picture_size, read_image
 from .data.packed import DataError, PackedSet, find_set, list_sets
 from .files import write_atomic
 from .launch.queue import Queue
@@ -252,34 +254,35 @@ def _way_text(way: dict[str, Any]) -> str:
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="image files")],
+    images: Annotated[list[Path], typer.Argument(help="image files, folders of them, or patterns in quotes, '*.jpg'")],
     model: ModelName = DEFAULT_MODEL,
     top: Annotated[int, typer.Option(min=1, help="how many classes")] = 5,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print a table, a line for each class of a picture")] = False,
     as_json: AsJson = False,
     runs: RunsFolder = RUNS,
 ) -> None:
     """The most probable classes of pictures."""
     from .inspection.predict import predict as predict_one
 
-    pictures = [(path, _picture(path)) for path in images]
+    if as_csv and as_json:
+        _fail("--csv: leave --csv or --json out")
+    paths = list(_found(images))
     loaded = _model(model, runs)
-    results = []
-    for path, picture in pictures:
-        predictions = predict_one(loaded, picture, top)
-        results.append(
-            {
-                "path": str(path),
-                "predictions": [
-                    {"label": p.label, "index": p.index, "probability": p.probability} for p in predictions
-                ],
-            }
-        )
-        if not as_json:
-            typer.echo(f"{path}  ({loaded.title})")
-            for p in predictions:
-                typer.echo(f"  {p.probability:6.1%}  {p.label}")
+    results = [(path, predict_one(loaded, picture, top)) for path, picture in _read_found(paths)]
     if as_json:
-        _print_json({"model": loaded.name, "images": results})
+        shown = [{"path": str(path), "predictions": [asdict(p) for p in found]} for path, found in results]
+        _print_json({"model": loaded.name, "images": shown})
+        return
+    if as_csv:
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        table.writerow(("path", "rank", "label", "index", "probability"))
+        for path, found in results:
+            table.writerows((path, rank, p.label, p.index, p.probability) for rank, p in enumerate(found, 1))
+        return
+    for path, found in results:
+        typer.echo(f"{path}  ({loaded.title})")
+        for p in found:
+            typer.echo(f"  {p.probability:6.1%}  {p.label}")
 
 
 @app.command()
@@ -771,10 +774,54 @@ def _made(runs: Path) -> Path:
 
 
 def _picture(path: Path) -> Image:
+    return read_image(_bytes(path), path.name)
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return read_image(path.read_bytes(), path.name)
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from error
+
+
+def _found(words: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    """The pictures that files, folders and patterns mean, and whether each was named itself.
+
+    Those that were named have the header of a picture. Raises ImageError.
+    """
+    from .data.tree import folder_tree
+
+    for word in words:
+        if word.is_dir():
+            inside = [word / name for name in folder_tree(word).pictures("")]
+        elif not word.exists() and glob.has_magic(str(word)):
+            names = sorted(glob.glob(str(word), recursive=True))  # noqa: PTH207 (Path.glob takes no whole path)
+            inside = [Path(name) for name in names if Path(name).is_file()]
+        else:
+            picture_size(_bytes(word), word.name)
+            yield word, True
+            continue
+        if not inside:
+            raise ImageError(f"{word}: there are no pictures")
+        yield from ((path, False) for path in inside)
+
+
+def _read_found(paths: Sequence[tuple[Path, bool]]) -> Iterator[tuple[Path, Image]]:
+    """Of a folder or a pattern, what cannot be read is named on stderr and left out. Raises ImageError."""
+    count = 0
+    for done, (path, named) in enumerate(paths, 1):
+        try:
+            picture = _picture(path)
+        except ImageError as error:
+            if named:
+                raise
+            typer.echo(f"left out: {error}", err=True)
+            continue
+        count += 1
+        yield path, picture
+        _show_progress(done / len(paths), f"{done:,} of {len(paths):,} pictures")
+    if not count:
+        raise ImageError("none of these pictures can be read: use JPEG, PNG, GIF, WebP, BMP or TIFF")
 
 
 def _read_labelled(pictures: Sequence[tuple[Path, int]]) -> Iterator[tuple[Image, int]]:

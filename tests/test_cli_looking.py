@@ -1,5 +1,9 @@
 """The commands that look at a network: its table, its predictions, and everything that it makes of a picture."""
 
+import csv
+import io
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,6 +57,63 @@ def test_summary_as_text_has_a_line_for_each_layer(call):
 )
 def test_summary_refuses_in_one_line(refused, arguments, said):
     refused(said, "summary", *arguments)
+
+
+# predict
+
+
+@pytest.fixture
+def album(tmp_path):
+    """A folder with three pictures, one of them in a folder of its own, a text, and one that cannot be read."""
+    for number, place in enumerate(("a.png", "b.png", "more/c.jpg")):
+        path = tmp_path / "album" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
+    (tmp_path / "album/notes.txt").write_text("Dear diary")
+    (tmp_path / "album/torn.jpg").write_text("not a picture")
+    return tmp_path / "album"
+
+
+def test_predict_takes_a_folder_and_leaves_out_what_it_cannot_read(call, document, trained, album):
+    network = ("--model", trained.relu.id, "--runs", trained.root)
+    status, out, err = call("predict", album, "--json", *network)
+    assert status == 0 and err.startswith("left out: torn.jpg") and len(err.splitlines()) == 1
+    paths = [album / name for name in ("a.png", "b.png", "more/c.jpg")]
+    assert json.loads(out) == document("predict", *paths, *network)
+
+
+def test_predict_takes_a_pattern(document, trained, album):
+    network = ("--model", trained.relu.id, "--runs", trained.root)
+    found = document("predict", album / "*.png", *network)
+    assert [one["path"] for one in found["images"]] == [str(album / "a.png"), str(album / "b.png")]
+    found = document("predict", album / "**" / "[a-c].*", *network)
+    assert [one["path"] for one in found["images"]] == [str(album / n) for n in ("a.png", "b.png", "more/c.jpg")]
+
+
+def test_predict_as_a_table(call, document, trained, album):
+    network = ("--model", trained.relu.id, "--runs", trained.root)
+    status, out, err = call("predict", album / "*.png", "--top", 2, "--csv", *network)
+    assert (status, err) == (0, "")
+    expected = document("predict", album / "*.png", "--top", 2, *network)["images"]
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["path"], row["rank"]) for row in rows] == [(one["path"], r) for one in expected for r in "12"]
+    for row, said in zip(rows, (p for one in expected for p in one["predictions"]), strict=True):
+        assert (row["label"], int(row["index"])) == (said["label"], said["index"])
+        assert float(row["probability"]) == said["probability"]
+
+
+def test_a_picture_that_was_named_and_cannot_be_read_ends_it_before_anything_is_printed(refused, trained, album):
+    refused("torn.jpg", "predict", album / "a.png", album / "torn.jpg", "--model", trained.relu.weights_file())
+    with (album / "a.png").open("r+b") as file:
+        file.truncate(200)  # the header is whole
+    refused("a.png", "predict", album / "b.png", album / "a.png", "--model", trained.relu.weights_file())
+
+
+def test_a_folder_of_which_nothing_can_be_read(call, trained, album, tmp_path):
+    (tmp_path / "torn").mkdir()
+    (album / "torn.jpg").replace(tmp_path / "torn/torn.jpg")
+    status, out, err = call("predict", tmp_path / "torn", "--model", trained.relu.weights_file())
+    assert (status, out) == (2, "") and err.splitlines()[-1].startswith("none of these pictures")
 
 
 # inspect
