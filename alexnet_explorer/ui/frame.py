@@ -64,6 +64,8 @@ PAGES = (
          whole_layers=("conv1",), one_layer=True),
     Page("activations", "Activations", "layers", frozenset({"picture", "models", "epoch", "layer", "unit"}),
          first_layer="relu1"),
+    Page("arithmetic", "Arithmetic", "calculate", frozenset({"picture", "models", "epoch", "layer", "unit"}),
+         (*ALL_KINDS, "dropout")),
     Page("neighbours", "Neighbours", "hub", frozenset({"picture", "models", "epoch", "layer"}), first_layer=""),
     Page("saliency", "Saliency", "visibility", frozenset({"picture", "models", "epoch", "target"})),
     Page("train", "Train", "model_training"),
