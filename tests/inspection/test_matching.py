@@ -97,7 +97,7 @@ def test_correlations_batch_by_batch_are_numpys():
     y = (mixed @ rng.normal(size=(3, 4)) - 50).astype(np.float32)
     found = Correlation()
     for part in np.array_split(np.arange(300), 7):
-        found.add(x[part], y[part])
+        found.add(x[part].T, y[part].T)
     np.testing.assert_allclose(found.matrix(), np.corrcoef(x.T, y.T)[:5, 5:], atol=1e-4)
 
 
@@ -105,8 +105,8 @@ def test_a_unit_that_never_changes_correlates_with_none():
     x = np.random.default_rng(0).normal(size=(2000, 2)).astype(np.float32)
     x[:, 1] = 0.1  # whose float32 mean is another number
     found = Correlation()
-    found.add(x[:700], x[:700])
-    found.add(x[700:], x[700:])
+    found.add(x[:700].T, x[:700].T)
+    found.add(x[700:].T, x[700:].T)
     np.testing.assert_allclose(found.matrix(), [[1, 0], [0, 0]], atol=1e-6)
     assert list(match(found.matrix(), found.matrix()).partners) == [0, 1]
 
@@ -123,12 +123,12 @@ def test_the_assignment_is_the_best_of_all_not_the_best_of_each():
 def test_positions_are_kept_where_maps_are_of_one_size():
     maps = np.random.default_rng(0).normal(size=(4, 6, 5, 5)).astype(np.float32)
     x, y = responses(maps, maps[:, :3])
-    assert x.shape == (4, 25, 6) and y.shape == (4, 25, 3)
-    np.testing.assert_array_equal(x[1, 7], maps[1, :, 1, 2])
+    assert x.shape == (6, 4, 25) and y.shape == (3, 4, 25)
+    np.testing.assert_array_equal(x[:, 1, 7], maps[1, :, 1, 2])
     x, y = responses(maps, maps[:, :3, :4, :4])
-    np.testing.assert_allclose(x[:, 0], maps.mean(axis=(2, 3)), rtol=1e-4, atol=1e-6)
-    assert y.shape == (4, 1, 3)
-    assert responses(maps[:, :, 0, 0], maps[:, :, 0, 1])[0].shape == (4, 1, 6)  # fully connected layers
+    np.testing.assert_allclose(x[:, :, 0].T, maps.mean(axis=(2, 3)), rtol=1e-4, atol=1e-6)
+    assert y.shape == (3, 4, 1)
+    assert responses(maps[:, :, 0, 0], maps[:, :, 0, 1])[0].shape == (6, 4, 1)  # fully connected layers
 
 
 # CKA
