@@ -7,7 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from alexnet_explorer.inspection.attribution import METHODS
-from alexnet_explorer.ui import frame, lens, networks, own_link, views
+from alexnet_explorer.ui import filter_views, frame, lens, networks, own_link, views
 
 
 def show(page: frame.Page) -> None:
@@ -23,7 +23,7 @@ def show(page: frame.Page) -> None:
         views.side_by_side(views.predictions, row)
     st.subheader("Filters of conv1")
     filters = views.looks(replace(page, one_layer=True, layer_kinds=("conv",)), "conv1") if _partial(page) else row
-    views.side_by_side(views.filters_view, [look.at("conv1") for look in filters])
+    views.side_by_side(filter_views.compared_view, [look.at("conv1") for look in filters])
     if not row:
         return
     st.subheader("Activations")

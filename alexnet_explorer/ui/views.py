@@ -14,8 +14,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
-from alexnet_explorer.figures import colour_of, histogram, prediction_bars, shares, style_of
-from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, heat_limit, limits, mosaic, overlay, to_png
+from alexnet_explorer.figures import colour_of, prediction_bars, shares, style_of
+from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, limits, mosaic, overlay, to_png
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import downloads, frame, lens, networks, pictures
 from alexnet_explorer.ui.text import plain
@@ -185,62 +185,6 @@ def _draw_predictions(look: Look, predictions: list[Prediction], scale: Scale) -
 predictions = View(_predict, _draw_predictions)
 
 
-# Filters
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """`weights` (K, maps, kh, kw), and the `unit` that is drawn map by map; None: all of them in colour."""
-
-    weights: Array
-    unit: int | None
-
-    @property
-    def shown(self) -> Array:
-        return self.weights if self.unit is None else self.weights[self.unit]
-
-
-def _filters(look: Look) -> Kernels:
-    from alexnet_explorer.inspection import filters
-
-    weights = filters.kernels(look.model.model, look.layer) if look.kept is None else look.kept
-    return Kernels(weights, None if look.layer == "conv1" else min(look.unit, len(weights) - 1))
-
-
-def _draw_filters(look: Look, kernels: Kernels, scale: Scale) -> None:
-    from alexnet_explorer.inspection import filters
-
-    largest = scale[1]
-    layer = look.layer if look.epoch is None else f"{look.layer} after epoch {look.epoch}"
-    if kernels.unit is None:
-        tiles = as_colours(kernels.weights, largest)
-        show(
-            mosaic(tiles, **layout(tiles, column(look.width))),
-            f"{layer}: {len(tiles)} kernels of {_shape(tiles)} pixels. Grey is a weight of 0, full colour one of "
-            f"±{largest:.3g}.",
-            f"Mosaic of the {len(tiles)} kernels of {layer} in colour",
-        )
-    else:
-        maps = filters.input_maps(look.model.model, look.layer, kernels.unit)
-        show(
-            mosaic(kernels.shown, colormap="diverging", vmin=-largest, vmax=largest,
-                   **layout(kernels.shown, column(look.width))),
-            f"{layer}, unit {kernels.unit}: its weights for input maps {maps[0]} to {maps[-1]}, "
-            f"{_shape(kernels.shown)} each. {_legend('diverging', (-largest, largest))}",
-            f"Mosaic of the kernel of unit {kernels.unit} of {layer}, one tile an input map",
-        )  # fmt: skip
-    norms = filters.norms(kernels.weights)
-    figure = histogram(norms, f"norm of the {len(norms)} kernels of {look.layer}", look.colour, bins=20)
-    figure.update_layout(height=180)
-    described = f"Histogram of the kernels' norms, from {norms.min():.3g} to {norms.max():.3g}"
-    st.plotly_chart(figure, key=f"norms {look.model.name}", config={"displayModeBar": False}, alt=described)
-
-
-filters_view = View(
-    _filters, _draw_filters, lambda all_: (0.0, max((float(np.abs(k.shown).max()) for k in all_), default=1.0) or 1.0)
-)
-
-
 # Activations
 
 
@@ -262,8 +206,8 @@ def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], N
         order = np.argsort(-strength, kind="stable") if strongest_first else np.arange(len(tiles))
         show(
             mosaic(tiles[order], colormap=colormap, vmin=scale[0], vmax=scale[1], **layout(tiles, column(look.width))),
-            f"{look.layer}: {len(tiles)} {'maps of ' + _shape(tiles) if values.ndim == 3 else 'units'}, "
-            f"{'strongest first' if strongest_first else 'in order'}. {_legend(colormap, scale)}",
+            f"{look.layer}: {len(tiles)} {'maps of ' + shape_of(tiles) if values.ndim == 3 else 'units'}, "
+            f"{'strongest first' if strongest_first else 'in order'}. {legend(colormap, scale)}",
             f"Mosaic of the activations of {look.layer}",
         )
         about = statistics(values)
@@ -435,11 +379,13 @@ def layout(tiles: Array, space: int) -> Layout:
     return {"columns": columns, "zoom": zoom(columns)}
 
 
-def _shape(tiles: Array) -> str:
+def shape_of(tiles: Array) -> str:
+    """The size of each of many maps: '5×5'."""
     return f"{tiles.shape[1]}×{tiles.shape[2]}"
 
 
-def _legend(colormap: Colormap, scale: Scale) -> str:
+def legend(colormap: Colormap, scale: Scale) -> str:
+    """What the colours of a picture mean."""
     if colormap == "diverging":
         return f"Blue {scale[0]:.3g}, white 0, red {scale[1]:.3g}."
     return f"Dark {scale[0]:.3g}, light {scale[1]:.3g}."
