@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import streamlit as st
 
 from alexnet_explorer.catalogue import imported_folder
 from alexnet_explorer.ui import lens
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.weights_file import WeightsError
+from alexnet_explorer.weights_file import Prepared, WeightsError, read_metadata
 
 TORCHVISION_MODEL = "torchvision-imagenet"
 
@@ -56,12 +58,24 @@ def _torchvision() -> None:
 
 def _own_file() -> None:
     st.markdown(
-        "**Your own weights.** A `.pth` state dict or a `.safetensors` file of an AlexNet; names and shapes are "
-        "checked, nothing in it is executed. What shapes cannot tell (activation, LRN, preprocessing) is taken "
-        "from the preset that fits."
+        "**Your own weights.** A `.pth` state dict or a `.safetensors` file of an AlexNet, or an `.onnx` file, such as "
+        "Caffe's original-geometry AlexNet (`bvlcalexnet` of the ONNX model zoo); nothing in it is executed. What "
+        "shapes cannot tell (activation, LRN, preprocessing) is taken from the preset that fits; an ONNX file says it."
     )
-    file = st.file_uploader("A weights file", ["pth", "pt", "safetensors"], key="own_weights", max_upload_size=1024)
-    if file is None or not st.button("Add it", key="add_weights", icon=":material/add:"):
+    file = st.file_uploader(
+        "A weights file", ["pth", "pt", "safetensors", "onnx"], key="own_weights", max_upload_size=1024
+    )
+    if file is None:
+        return
+    prepared: Prepared = "as the file says"
+    if file.name.lower().endswith(".onnx"):
+        prepared = st.segmented_control(
+            "Its pictures are prepared", get_args(Prepared), default=prepared, key="own_prepared", required=True,
+            help="Exports of this app say it. Of others: as PyTorch's where PyTorch wrote the file, else as Caffe's. "
+            "Caffe's take blue first and subtract the mean pixel (104, 117, 123); PyTorch's take red first and bring "
+            "each channel to mean 0 and deviation 1.",
+        )  # fmt: skip
+    if not st.button("Add it", key="add_weights", icon=":material/add:"):
         return
     from alexnet_explorer.weights_import import import_weights
 
@@ -69,11 +83,12 @@ def _own_file() -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with st.spinner("Reading and checking …"):
-            path = import_weights(file.getvalue(), file.name, folder)
+            path = import_weights(file.getvalue(), file.name, folder, prepared)
+            note = read_metadata(path).get("note", "")
     except (WeightsError, OSError) as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
-    _show(path.stem, f"{plain(path.stem)} is added, and chosen in the sidebar.")
+    _show(path.stem, f"{plain(path.stem)} is added, and chosen in the sidebar. {plain(note)}")
 
 
 def _show(name: str, message: str) -> None:
