@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import get_args
 
 import streamlit as st
 
 from alexnet_explorer.catalogue import imported_folder
-from alexnet_explorer.ui import lens
+from alexnet_explorer.ui import lens, networks
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.weights_file import Prepared, WeightsError, read_metadata
+from alexnet_explorer.ui.views import Look
+from alexnet_explorer.weights_file import Prepared, WeightsError, read_bytes, read_metadata
 
 TORCHVISION_MODEL = "torchvision-imagenet"
 
@@ -25,6 +28,35 @@ def more_networks() -> None:
         _torchvision()
     with right:
         _own_file()
+
+
+def take_along(row: Sequence[Look]) -> None:
+    """The networks that are looked at, as files."""
+    with st.expander("Take the network along", icon=":material/download:"):
+        st.markdown(
+            "As a weights file of this app (safetensors: names, config, classes, preprocessing), or as ONNX, which "
+            "other tools read: pictures of 0 to 255 in, logits out, the mean subtracted inside. Both can be added "
+            "below again."
+        )
+        for look in row:
+            name = f"{look.model.name}{'' if look.epoch is None else f'-epoch-{look.epoch}'}"
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"**{plain(look.model.title)}**")
+                for suffix, made in (("safetensors", _weights_file), ("onnx", _onnx_file)):
+                    st.download_button(
+                        suffix, partial(made, look), f"{name}.{suffix}", "application/octet-stream",
+                        key=f"take {look.model.name} {suffix}", icon=":material/download:", on_click="ignore",
+                    )  # fmt: skip
+
+
+def _weights_file(look: Look) -> bytes:
+    return read_bytes(networks.entry(look.model.name).at(look.epoch))
+
+
+def _onnx_file(look: Look) -> bytes:
+    from alexnet_explorer.onnx_export import to_onnx
+
+    return to_onnx(look.model)
 
 
 def _torchvision() -> None:
