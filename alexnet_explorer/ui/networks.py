@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Container, Hashable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RESULT_BYTES = 256 * 2**20
+MODEL_BYTES = 2**30  # four networks of 2012, as many as are shown side by side
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,12 @@ def load(name: str, epoch: int | None = None) -> LoadedModel:
     """The network itself; its first use loads PyTorch. Raises RunError, WeightsError."""
     found = entry(name)
     path = found.at(epoch)
-    return _load(str(path), path.stat().st_mtime_ns, found.name, label(name))
+    key, kept = (path, path.stat().st_mtime_ns), _models()
+    with nullcontext() if key in kept else st.spinner("Loading the network …"):
+        return kept.get(key, lambda: _load(path, found.name, label(name)))
 
 
-@st.cache_resource(max_entries=8, show_spinner="Loading the network …")
-def _load(path: str, changed: int, name: str, title: str) -> LoadedModel:
+def _load(path: Path, name: str, title: str) -> LoadedModel:
     import torch
 
     from alexnet_explorer.weights import load_weights
@@ -155,26 +157,42 @@ def _import_all() -> None:
 
 
 class Results:
-    """Arrays computed for one visitor, kept for the next: the oldest go when `most_bytes` are reached."""
+    """What was computed for one visitor, kept for the next: the oldest go when `most_bytes` are reached."""
 
-    def __init__(self, most_bytes: int = RESULT_BYTES) -> None:
-        self._kept: LRUCache[Hashable, Any] = LRUCache(most_bytes, getsizeof=size_of)
+    def __init__(self, most_bytes: int = RESULT_BYTES, size: Callable[[Any], int] | None = None) -> None:
+        self._kept: LRUCache[Hashable, Any] = LRUCache(most_bytes, getsizeof=size or size_of)
         self._lock = threading.Lock()
+        self._under_way: dict[Hashable, threading.RLock] = {}
 
     def __contains__(self, key: Hashable) -> bool:
         with self._lock:
             return key in self._kept
 
     def get(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """The value kept under `key`, else computed and kept."""
+        """The value kept under `key`, else computed and kept; who asks meanwhile waits for the same one."""
         with self._lock:
             if key in self._kept:
                 found: T = self._kept[key]
                 return found
-        value = compute()
-        with self._lock, suppress(ValueError):  # larger than the whole cache: not kept
-            self._kept[key] = value
+            under_way = self._under_way.setdefault(key, threading.RLock())
+        with under_way:
+            with self._lock:
+                if key in self._kept:
+                    found = self._kept[key]
+                    return found
+            try:
+                value = compute()
+                with self._lock, suppress(ValueError):  # larger than the whole store: not kept
+                    self._kept[key] = value
+            finally:
+                with self._lock:
+                    self._under_way.pop(key, None)
         return value
+
+
+def bytes_of(loaded: LoadedModel) -> int:
+    """Bytes of a network's weights."""
+    return sum(int(parameter.nbytes) for parameter in loaded.model.parameters())
 
 
 def size_of(value: object) -> int:
@@ -192,5 +210,11 @@ def size_of(value: object) -> int:
 
 @st.cache_resource(show_spinner=False)
 def results() -> Results:
-    """The one store of this server."""
+    """The one store of arrays of this server."""
     return Results()
+
+
+@st.cache_resource(show_spinner=False)
+def _models() -> Results:
+    """The one store of networks of this server."""
+    return Results(MODEL_BYTES, bytes_of)

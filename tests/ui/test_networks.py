@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as some
 from alexnet_explorer.catalogue import imported_folder
 from alexnet_explorer.runs import GALLERY, Run, create_run
 from alexnet_explorer.ui import networks
-from alexnet_explorer.ui.networks import Results, size_of
+from alexnet_explorer.ui.networks import Results, bytes_of, size_of
 
 KIB = 1024
 
@@ -52,6 +53,26 @@ def test_a_computation_that_fails_leaves_nothing_and_blocks_nobody():
     with pytest.raises(ZeroDivisionError):
         store.get("key", lambda: 1 / 0)
     assert store.get("key", lambda: 7) == 7
+
+
+def test_what_several_visitors_ask_for_at_once_is_computed_once():
+    store, start, computed = Results(), threading.Barrier(4), []
+
+    def visit(visitor):
+        start.wait()
+        return store.get("key", lambda: (computed.append(visitor), time.sleep(0.05), np.zeros(3))[-1])
+
+    with ThreadPoolExecutor(4) as visitors:
+        found = list(visitors.map(visit, range(4)))
+    assert len(computed) == 1
+    assert all(one is found[0] for one in found)
+
+
+def test_a_network_counts_with_its_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(tmp_path))
+    loaded = networks.load("alexnet-32-relu")
+    assert bytes_of(loaded) == 4 * loaded.config.model.parameters()
+    assert networks.load("alexnet-32-relu") is loaded
 
 
 def test_a_computation_may_ask_for_another_result():

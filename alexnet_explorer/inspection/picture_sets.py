@@ -1,0 +1,91 @@
+"""Pictures in an order that never changes, to look through with a network: a few by name, or a packed set's images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    from alexnet_explorer.data.packed import PackedSet, Split
+    from alexnet_explorer.weights import LoadedModel
+
+MOST = 2000  # images of a packed set that are looked through, unless more are asked for
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Pictures numbered from 0; equal keys mean equal pictures in equal order, here and on another day."""
+
+    name: str
+    key: str
+    count: int
+    picture: Callable[[int], Image.Image]
+    """The RGB picture of a number."""
+    label: Callable[[int], str | None]
+    """What the picture shows, a class or a title, where that is known."""
+    classes: tuple[str, ...] = ()
+    """The classes that `label` names, if it names classes."""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a network made of some pictures of a set, the `first` of which has that number."""
+
+    first: int
+    inputs: NDArray[np.uint8]
+    """What it saw: (N, size, size, 3)."""
+    outputs: dict[str, NDArray[np.float32]]
+    """By layer: (N, C, H, W), or (N, units)."""
+
+
+def of_pictures(name: str, pictures: Mapping[str, tuple[str, Image.Image]]) -> PictureSet:
+    """A set of a few RGB pictures with their titles, by names that stand for their content."""
+    content = hashlib.sha256("\0".join(pictures).encode()).hexdigest()
+    listed = list(pictures.values())
+    return PictureSet(name, content[:16], len(listed), lambda n: listed[n][1], lambda n: listed[n][0])
+
+
+def of_packed(packed: PackedSet, split: Split = "test", most: int = MOST) -> PictureSet:
+    """Up to `most` images of a packed set, drawn once for all where there are more."""
+    total = packed.count(split)
+    chosen = np.arange(total)
+    if most < total:
+        chosen = np.sort(np.random.default_rng(0).permutation(total)[:most])
+    images, labels = packed.images(split), packed.labels(split)
+    words = {"test": "test images", "train": "training images"}[split]
+    return PictureSet(
+        name=f"{packed.name}, {len(chosen):,} {words}",
+        key=f"{packed.digest}-{split}-{len(chosen)}",
+        count=len(chosen),
+        picture=lambda n: Image.fromarray(np.asarray(images[chosen[n]])),
+        label=lambda n: packed.classes[labels[chosen[n]]],
+        classes=packed.classes,
+    )
+
+
+def scan(
+    loaded: LoadedModel, pictures: PictureSet, layers: Iterable[str], start: int = 0, batch: int = 16
+) -> Iterator[Scanned]:
+    """The outputs of the named layers for every picture from number `start` on, a batch at a time.
+
+    The network is locked only while it looks at a batch, so that others can use it in between. Raises KeyError where
+    a layer is not there.
+    """
+    import torch
+
+    from .hooks import record
+
+    names = list(layers)
+    for first in range(start, pictures.count, batch):
+        numbers = range(first, min(first + batch, pictures.count))
+        inputs = np.stack([np.asarray(loaded.preprocessing.crop(pictures.picture(n))) for n in numbers])
+        x = loaded.preprocessing.normalise(torch.from_numpy(inputs))
+        with loaded.lock, torch.inference_mode(), record(loaded.model, names) as outputs:
+            loaded.model(x)
+        yield Scanned(first, inputs, {name: outputs[name].numpy() for name in names})
