@@ -17,7 +17,7 @@ from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.figures import colour_of, histogram, prediction_bars, style_of
 from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, heat_limit, mosaic, overlay, to_png
 from alexnet_explorer.runs import RunError
-from alexnet_explorer.ui import frame, lens, networks, pictures
+from alexnet_explorer.ui import downloads, frame, lens, networks, pictures
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
 
@@ -300,12 +300,17 @@ def _draw_saliency(look: Look, result: Attribution | str | None, scale: Scale) -
     label = look.model.classes[result.target]
     seen = enlarged(look.seen(), look.zoom)
     colours = "blue speaks against the class, red for it" if result.signed else "the lighter, the more it matters"
+    picture = overlay(seen, result.map, result.signed, limit=scale[1] or None)
     show(
-        overlay(seen, result.map, result.signed, limit=scale[1] or None),
+        picture,
         f"Evidence for “{plain(label)}”{f' at {result.layer}' if result.layer else ''}: {colours}; full colour from "
         f"{'±' if result.signed else ''}{scale[1]:.3g}. {result.seconds:.2f} s",
         where(result.map, f"Evidence for {label}"),
     )
+    downloads.offer(
+        f"{result.method}_{look.model.name}", f"{result.method} {label} {look.model.name}",
+        png=lambda: picture, npz=lambda: {"map": result.map},
+    )  # fmt: skip
 
 
 # Shared

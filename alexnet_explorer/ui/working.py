@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import streamlit as st
 
+from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui.text import plain
 
@@ -33,7 +34,7 @@ class Work(threading.Thread, Generic[T]):
     def run(self) -> None:
         try:
             self.result = self._act(self._hear)
-        except RunError as error:
+        except (RunError, DataError) as error:
             self.message = str(error)
 
     def stop(self) -> None:

@@ -9,7 +9,8 @@ import torch
 from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.inspection import readings
 from alexnet_explorer.inspection.evaluate import centre_view, evaluate, ten_crops
-from alexnet_explorer.inspection.readings import colourfulness, last_hidden, neighbours, ten_crop, tower_colour
+from alexnet_explorer.inspection.neighbours import last_hidden
+from alexnet_explorer.inspection.readings import colourfulness, neighbours, ten_crop, tower_colour
 from alexnet_explorer.weights import load_weights
 
 

@@ -50,7 +50,7 @@ def test_a_page_before_anything_was_trained(visit, page):
     check(visitor, page)
     assert [info.value for info in visitor.info if "Not on this machine" in info.value] == []
     if page in LOOKING:
-        assert visitor.main.image
+        assert visitor.drawn
         assert visitor.link["models"] == DEFAULT_MODEL
         assert visitor.multiselect(key="lens_models").value == ([RELU, TANH] if page == "compare" else [DEFAULT_MODEL])
 
@@ -61,10 +61,11 @@ def test_a_page_with_two_networks_side_by_side(visit, make_run, page):
     view = PICTURES.get(page, {})
     single, both = visit(page, models=run.id, **view), visit(page, models=f"{RELU},{run.id}", **view)
     check(both, page)
-    assert f"**{plain(networks.label(run.id))}**" in [text.value for text in both.markdown]
+    assert any(plain(networks.label(run.id)) in text.value for text in both.markdown)
     assert both.link["models"] == f"{RELU},{run.id}"
     if page not in ("compare", "arithmetic"):  # which show two in any case, and always explain one
-        assert len(both.main.image) == 2 * len(single.main.image)
+        shared = 1 if page == "neighbours" else 0  # the row of pixels
+        assert len(both.drawn) == 2 * len(single.drawn) - shared
 
 
 @pytest.mark.parametrize("page", ["train", "runs"])
@@ -150,6 +151,17 @@ def test_guided_backpropagation_says_why_it_does_not_explain_tanh(visit):
         "Guided backpropagation only changes the gradient of ReLUs"
     ]
     assert not visitor.main.image
+
+
+def test_the_method_stands_in_the_link(visit):
+    visitor = visit("saliency", models=RELU, method="grad-cam")
+    assert visitor.segmented_control(key="method").value == "grad-cam"
+    visitor.segmented_control(key="method").set_value("saliency").run()
+    assert "method" not in visitor.link
+    visitor.segmented_control(key="method").set_value("occlusion").run()
+    assert visitor.link["method"] == "occlusion"
+    assert [button.proto.label for button in visitor.main.get("download_button")] == ["PNG", "npz"]
+    assert visit("saliency", method="magic").segmented_control(key="method").value == "saliency"
 
 
 def test_beside_tanh_the_other_network_is_explained(visit):
@@ -307,7 +319,7 @@ def test_a_link_to_what_is_not_here_shows_what_is(visit, page):
     said = [info.value for info in visitor.info]
     assert any("Not on this machine: gone" in text for text in said)
     assert any("uploaded in another session" in text for text in said) or page == "filters"
-    assert visitor.main.image and visitor.link["models"].startswith(DEFAULT_MODEL)
+    assert visitor.drawn and visitor.link["models"].startswith(DEFAULT_MODEL)
     if page != "filters":
         assert visitor.link["picture"] == "cat"
 
@@ -396,7 +408,7 @@ def test_a_network_whose_file_is_cut_off_is_said_and_the_visitor_goes_on(visit, 
     assert not visitor.exception
     (error,) = visitor.complaints
     assert "broken" in error and "\n" not in error
-    assert visitor.main.image  # the other one
+    assert visitor.drawn  # the other one
     visitor.multiselect(key="lens_models").set_value([RELU, TANH]).run()
     check(visitor, page)
 
