@@ -5,13 +5,16 @@ Read from file names and headers alone, so that a list of models needs no PyTorc
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .runs import Run, RunError, list_runs
+from . import runs
+from .runs import Run, RunError, find_run, list_runs
 from .weights_file import WeightsError, digest_of, read_bytes, read_metadata
 
 DEFAULT_MODEL = "alexnet-64"
@@ -26,20 +29,25 @@ class ModelEntry:
     title: str
     kind: Literal["gallery", "run", "imported"]
     path: Path
-    epochs: tuple[tuple[int, Path], ...] = ()  # its whole snapshots, in order; `path` may be newer than the last
+    archived: bool = False  # put away: lists show it only when asked to
+
+    def epochs(self) -> dict[int, Path]:
+        """Its whole snapshots, in order, as they are now; `path` may be newer than the last. Imports have none."""
+        return {} if self.kind == "imported" else Run(self.path.parent.parent).whole_snapshots()
 
     def at(self, epoch: int | None) -> Path:
         """The weights of an epoch, or the newest ones; imported weights have no epochs, and are what they are.
 
         Raises RunError where that epoch of a run was not kept whole.
         """
-        if epoch is None or not self.epochs:
+        kept = {} if epoch is None else self.epochs()
+        if epoch is None or not kept:
             return self.path
         try:
-            return dict(self.epochs)[epoch]
+            return kept[epoch]
         except KeyError:
-            kept = ", ".join(str(kept) for kept, _ in self.epochs)
-            raise RunError(f"{self.title}: epoch {epoch} was not kept; there are: {kept}") from None
+            there = ", ".join(map(str, kept))
+            raise RunError(f"{self.title}: epoch {epoch} was not kept; there are: {there}") from None
 
 
 def imported_folder(root: Path) -> Path:
@@ -49,14 +57,66 @@ def imported_folder(root: Path) -> Path:
 
 def list_models(root: Path) -> list[ModelEntry]:
     """The gallery (the default model first), then the runs of `root`, newest first, then imported weights."""
-    entries = [entry for run in list_runs(root) if (entry := _run_entry(run))]
-    entries += [entry for file in sorted(imported_folder(root).glob("*.safetensors")) if (entry := _file_entry(file))]
-    order = {"gallery": 0, "run": 1, "imported": 2}
-    return sorted(entries, key=lambda entry: (order[entry.kind], entry.name != DEFAULT_MODEL))
+    return Catalogue(root).entries()
+
+
+class Catalogue:
+    """`list_models`, again and again: a run or a file is read once more only where it changed. Several may ask."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._known: dict[str, tuple[_Stamp, ModelEntry | None]] = {}
+        self._lock = threading.Lock()
+
+    def entries(self) -> list[ModelEntry]:
+        """As `list_models`."""
+        with self._lock:
+            known, self._known = self._known, {}
+            for folder, read in (
+                (runs.GALLERY, _run_entry), (self.root, _run_entry), (imported_folder(self.root), _file_entry)
+            ):  # fmt: skip
+                found = _stamps(folder, "" if read is _file_entry else "config.json")
+                for path, stamp in sorted(found.items(), reverse=folder == self.root):
+                    before = known.get(path)
+                    self._known[path] = before if before and before[0] == stamp else (stamp, read(Path(path)))
+            entries = [entry for _, entry in self._known.values() if entry]
+        return sorted(entries, key=lambda entry: (_ORDER[entry.kind], entry.name != DEFAULT_MODEL))
+
+
+_ORDER = {"gallery": 0, "run": 1, "imported": 2}
+_Stamp = tuple[int, ...]
+
+
+def _stamps(folder: Path, needed: str) -> dict[str, _Stamp]:
+    """The paths in a folder that have the file `needed`, each with what changes when it does.
+
+    Config, notes and weights of a run are renamed into place, which changes these files and the folder checkpoints.
+    """
+    stamps = {}
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            stamp: list[int] = []
+            for name in (needed, "notes.json", "checkpoints") if needed else ("",):
+                try:
+                    about = os.stat(f"{entry.path}/{name}" if name else entry.path)  # noqa: PTH116 (a Path takes longer)
+                except OSError:
+                    if not stamp:
+                        break
+                    stamp.append(0)
+                else:
+                    stamp += about.st_ino, about.st_mtime_ns, about.st_size
+            if stamp:
+                stamps[entry.path] = tuple(stamp)
+    return stamps
 
 
 def find_model(name: str, root: Path) -> ModelEntry:
     """The network of that name; a name, never a path. Raises RunError with what is there."""
+    with suppress(RunError):
+        if entry := _run_entry(find_run(name, root).path):
+            return entry
     entries = list_models(root)
     for entry in entries:
         if entry.name == name:
@@ -86,19 +146,20 @@ def find_weights(name: str, root: Path) -> tuple[bytes, str, str]:
     return data, label, entry.title
 
 
-def _run_entry(run: Run) -> ModelEntry | None:
+def _run_entry(path: Path) -> ModelEntry | None:
+    run = Run(path)
     try:
-        kind: Literal["gallery", "run"] = "gallery" if run.in_gallery else "run"
         newest = run.weights_file()
         if newest is None:
             return None
-        return ModelEntry(run.id, run.title, kind, newest, tuple(run.whole_snapshots().items()))
+        kind: Literal["gallery", "run"] = "gallery" if run.in_gallery else "run"
+        return ModelEntry(run.id, run.title, kind, newest, run.notes().archived)
     except RunError:
         return None
 
 
 def _file_entry(file: Path) -> ModelEntry | None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", file.stem):
+    if file.suffix != ".safetensors" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", file.stem):
         return None
     try:
         return ModelEntry(file.stem, read_metadata(file).get("title", file.stem), "imported", file)

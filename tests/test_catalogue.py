@@ -63,7 +63,7 @@ def test_the_default_comes_first_then_gallery_runs_and_imports(root, ship, bring
 
 def test_an_epoch_gives_its_own_weights(trained):
     entry = find_model(trained.relu.id, trained.root)
-    assert [epoch for epoch, _ in entry.epochs] == [0, 1, 2, 3]
+    assert list(entry.epochs()) == [0, 1, 2, 3]
     assert entry.at(None) == entry.path == entry.at(3) == trained.relu.weights_file()
     assert entry.at(1) == trained.relu.snapshots()[1]
     with pytest.raises(RunError, match="epoch 7 was not kept; there are: 0, 1, 2, 3"):
@@ -75,7 +75,7 @@ def test_a_run_under_way_predicts_with_its_checkpoint(root, trained):
     for file in (run.path / "checkpoints" / "epoch-00001.safetensors", run.last_file):
         shutil.copy(trained.relu.weights_file(), file)
     (entry,) = list_models(root)
-    assert entry.path == entry.at(None) == run.last_file and [epoch for epoch, _ in entry.epochs] == [1]
+    assert entry.path == entry.at(None) == run.last_file and list(entry.epochs()) == [1]
 
 
 def test_partial_snapshots_are_no_networks(root, trained):
@@ -85,7 +85,7 @@ def test_partial_snapshots_are_no_networks(root, trained):
         path = run.path / "checkpoints" / f"epoch-{epoch:05}.safetensors"
         save_weights(path, loaded.model, loaded.preprocessing, loaded.classes, loaded.config, layers=layers)
     (entry,) = list_models(root)
-    assert [epoch for epoch, _ in entry.epochs] == [2] and entry.path == run.snapshots()[2]
+    assert list(entry.epochs()) == [2] and entry.path == run.snapshots()[2]
     (run.path / "checkpoints" / "epoch-00002.safetensors").unlink()
     assert list_models(root) == []
 
@@ -112,7 +112,7 @@ def test_what_is_damaged_is_left_out_and_the_rest_is_there(root, bring, trained)
     )
     found = {entry.name: entry for entry in list_models(root)}
     assert set(found) == {"whole", "status-garbage", "weights-torn", "weights-odd", "fine"}
-    assert [epoch for epoch, _ in found["weights-torn"].epochs] == [0, 1, 2]  # the newest one that is whole
+    assert list(found["weights-torn"].epochs()) == [0, 1, 2]  # the newest one that is whole
 
 
 @pytest.mark.parametrize(

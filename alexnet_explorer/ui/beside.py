@@ -48,7 +48,7 @@ def _partial(page: frame.Page) -> bool:
     """Whether the epoch was kept of any of the networks in part only, so that its filters are all there is to see."""
     epoch = lens.current().epoch
     return epoch is not None and any(
-        entry.epochs and epoch not in networks.snapshots(entry) for entry in frame.models_for(page)
+        entry.kind != "imported" and epoch not in networks.snapshots(entry) for entry in frame.models_for(page)
     )
 
 

@@ -91,12 +91,13 @@ def run() -> None:
     page = next(page for page in PAGES if shown[page.name] == chosen)
     framed = _FRAMED.set(True)
     try:
-        if page.uses:
-            with st.sidebar:
-                choose(page)
-        own_link.arrive(page.name)
-        lens.write_link()
-        chosen.run()
+        with networks.looked_up_once():
+            if page.uses:
+                with st.sidebar:
+                    choose(page)
+            own_link.arrive(page.name)
+            lens.write_link()
+            chosen.run()
         Queue(runs_folder()).wake()
     except (RunError, WeightsError, ImageError, ConfigError, DataError) as error:
         st.error(plain(str(error)), icon=":material/error:")
@@ -196,7 +197,7 @@ def epochs_for(page: Page, found: ModelEntry, layer: str) -> dict[int, Path]:
 
 def shared_epochs(page: Page, found: Sequence[ModelEntry], layer: str) -> list[int]:
     """The epochs that its slider offers: those of any of the networks, and their newest weights where these differ."""
-    kept = [epochs_for(page, entry, layer) for entry in found if entry.epochs]
+    kept = [epochs_for(page, entry, layer) for entry in found if entry.kind != "imported"]
     epochs = sorted({epoch for one in kept for epoch in one})
     # A run that has not come to its end, or not as far as another, has newest weights of another epoch.
     ended = epochs and all(entry.path == one.get(epochs[-1]) for entry, one in zip(found, kept, strict=False))
@@ -257,7 +258,10 @@ def _choose_models(page: Page) -> list[ModelEntry]:
         return []
     now = lens.current()
     several = page.models_field == "compared"
-    titles = {name: networks.title(entry) for name, entry in entries.items()}
+    wanted = {*now.models, *now.compared}
+    titles = {
+        name: networks.title(entry) for name, entry in entries.items() if not entry.archived or name in wanted
+    }  # fmt: skip
     if several:
         titles |= {run.id: networks.run_label(run) for run in networks.runs_without_weights(entries)}
     models = tuple(name for name in now.models if name in entries)

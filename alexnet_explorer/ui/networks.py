@@ -7,8 +7,9 @@ import importlib
 import json
 import os
 import threading
-from collections.abc import Callable, Container, Hashable, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,7 @@ import streamlit as st
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from alexnet_explorer.catalogue import ModelEntry, find_model, list_models
+from alexnet_explorer.catalogue import Catalogue, ModelEntry, find_model
 from alexnet_explorer.config import Layer, RunConfig
 from alexnet_explorer.runs import Run, RunError, find_run, list_runs
 from alexnet_explorer.ui.settings import runs_folder
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from alexnet_explorer.weights import LoadedModel
 
 T = TypeVar("T")
+_SEEN: ContextVar[list[ModelEntry] | None] = ContextVar("seen", default=None)
 
 RESULT_BYTES = 256 * 2**20
 MODEL_BYTES = 2**30  # four networks of 2012, as many as are shown side by side
@@ -46,7 +48,28 @@ class Description:
 
 def entries() -> list[ModelEntry]:
     """The networks that can be chosen, the default one first."""
-    return list_models(runs_folder())
+    seen = _SEEN.get()
+    if not seen:
+        found = _catalogue(runs_folder()).entries()
+        if seen is None:
+            return found
+        seen += found
+    return list(seen)
+
+
+@contextmanager
+def looked_up_once() -> Iterator[None]:
+    """Within it, `entries` are those of its first call: a page asks for them many times while it is drawn."""
+    before = _SEEN.set([])
+    try:
+        yield
+    finally:
+        _SEEN.reset(before)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _catalogue(root: Path) -> Catalogue:
+    return Catalogue(root)
 
 
 def entry(name: str) -> ModelEntry:
@@ -93,8 +116,8 @@ def _describe(path: str, changed: int) -> Description:
 
 def snapshots(found: ModelEntry, layer: str | None = None) -> dict[int, Path]:
     """The epochs kept of a network, in order: whole, or at least one layer of it. Imported weights have none."""
-    if layer is None or not found.epochs:
-        return dict(found.epochs)
+    if layer is None or found.kind == "imported":
+        return found.epochs()
     return epochs_with(find_run(found.name, runs_folder()), layer)
 
 

@@ -98,7 +98,7 @@ def looks(page: frame.Page, layer: str | None = None) -> list[Look]:
             )
             if position == 0 and epoch not in frame.shared_epochs(page, entries, own):
                 epoch = None  # as its slider has it
-            if epoch is not None and entry.epochs and epoch not in _epochs(page, entry, own):
+            if epoch is not None and entry.kind != "imported" and epoch not in _epochs(page, entry, own):
                 kept_of = ", ".join(map(str, _epochs(page, entry, own)))
                 st.info(
                     f"**{plain(networks.title(entry))}** kept no whole network of epoch {epoch}; it has: {kept_of}."

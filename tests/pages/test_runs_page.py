@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from alexnet_explorer.launch import local
-from alexnet_explorer.notes import Notes
+from alexnet_explorer.notes import Notes, write_notes
 from alexnet_explorer.runs import list_runs, this_process
 from alexnet_explorer.ui import run_table, run_transfer
 
@@ -354,3 +354,14 @@ def test_a_zip_that_is_no_run_is_refused_in_words(visit, make_run, root):
     visitor.file_uploader(key="runs_upload").set_value(("run.zip", b"no zip", "application/zip")).run()
     assert "not a zip file" in visitor.error[0].value and not visitor.exception
     assert not root.exists() or list(root.iterdir()) == []
+
+
+def test_an_archived_network_is_not_offered_but_a_link_to_it_opens(visit, make_run):
+    put_away, other = make_run(), make_run()
+    write_notes(put_away.path, Notes(archived=True))
+    offered = visit("predict").multiselect(key="lens_models").options
+    assert any(other.id[-4:] in title for title in offered)
+    assert not any(put_away.id[-4:] in title for title in offered)
+    opened = visit("predict", models=put_away.id)
+    assert opened.multiselect(key="lens_models").value == [put_away.id]
+    assert opened.says("It says **red**")

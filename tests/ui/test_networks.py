@@ -71,7 +71,7 @@ def test_what_several_visitors_ask_for_at_once_is_computed_once():
 def test_a_network_counts_with_its_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(tmp_path))
     loaded = networks.load("alexnet-32-relu")
-    assert bytes_of(loaded) == 4 * loaded.config.model.parameters
+    assert bytes_of(loaded) == 4 * loaded.config.model.parameters()
     assert networks.load("alexnet-32-relu") is loaded
 
 
@@ -143,3 +143,14 @@ def test_a_network_is_loaded_once_for_all_and_anew_when_its_file_is_another(root
 def test_an_epoch_of_the_link_is_the_network_of_that_epoch(trained, monkeypatch):
     monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(trained.relu.path.parent))
     assert networks.load(trained.relu.id, 1).digest != networks.load(trained.relu.id).digest
+
+
+def test_a_page_looks_the_networks_up_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(tmp_path))
+    with networks.looked_up_once():
+        before = networks.entries()
+        brought = imported_folder(tmp_path) / "mine.safetensors"
+        brought.parent.mkdir()
+        shutil.copy(networks.entry("alexnet-32-relu").path, brought)
+        assert networks.entries() == before
+    assert [entry.name for entry in networks.entries()] == [*(entry.name for entry in before), "mine"]
