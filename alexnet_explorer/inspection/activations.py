@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from PIL import Image
 from .hooks import record
 
 if TYPE_CHECKING:
+    from alexnet_explorer.config import Layer
     from alexnet_explorer.weights import LoadedModel
 
 
@@ -59,3 +60,38 @@ def statistics(values: NDArray[np.float32]) -> LayerStatistics:
         mean=float(values.mean(dtype=np.float64)),
         std=float(values.std(dtype=np.float64)),
     )
+
+
+def strength(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How strongly each unit responds somewhere, its largest value: (C, H, W) or (units,) → (C,).
+
+    The largest, not the largest |value|: what comes after a ReLU hears of nothing below zero.
+    """
+    largest: NDArray[np.float32] = values.reshape(len(values), -1).max(axis=1)
+    return largest
+
+
+def strongest_first(values: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The numbers of the units, the strongest first; of equals the one with the smaller number."""
+    return np.argsort(-strength(values), kind="stable")
+
+
+def strongest_place(values: NDArray[np.float32]) -> tuple[int, int]:
+    """Row and column of the largest value of one unit's map (H, W), the first of equals; 0, 0 of a single value."""
+    row, column = np.unravel_index(int(values.argmax()), values.shape) if values.ndim else (0, 0)
+    return int(row), int(column)
+
+
+def block(layers: Mapping[str, Layer], name: str) -> list[str]:
+    """The steps around a layer: all layers of its number, such as conv1, relu1, lrn1, pool1, without dropout.
+
+    Where the convolution was dropped from the network, the layer before them comes first, to compare with. Raises
+    KeyError where the layer is not there.
+    """
+    shown = [layer for layer in layers.values() if layer.kind != "dropout"]
+    number = layers[name].number
+    steps = [layer.name for layer in shown if layer.number == number]
+    first = next(place for place, layer in enumerate(shown) if layer.number == number)
+    if first and shown[first].kind not in ("conv", "fc"):
+        steps.insert(0, shown[first - 1].name)
+    return steps

@@ -120,6 +120,12 @@ def as_colours(weights: NDArray[np.float32], scale: float | None = None) -> NDAr
     return np.moveaxis(pictures, 1, -1).repeat(3 // weights.shape[1], axis=-1)
 
 
+def own_scales(tiles: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Maps (N, h, w), each divided by its own largest |value|, to be drawn from −1 or 0 to 1; zero stays zero."""
+    magnitudes = np.where(np.isfinite(tiles), np.abs(tiles), 0).max(axis=(1, 2), keepdims=True)
+    return tiles / np.where(magnitudes > 0, magnitudes, 1)
+
+
 def heat_limit(heat: NDArray[np.floating]) -> float:
     """The |value| that `overlay` draws in full strength: the 99th percentile, or one pixel would leave the rest dark.
 
@@ -148,8 +154,43 @@ def overlay(
     return np.rint((1 - alpha) * grey + alpha * colours).astype(np.uint8)
 
 
+def outlined(picture: RGB, top: int, left: int, bottom: int, right: int) -> RGB:
+    """A copy of a picture with a rectangle's border in it, white with black inside, which shows on any colours.
+
+    `bottom` and `right` are not part of the rectangle.
+    """
+    result = picture.copy()
+    part = result[top:bottom, left:right]
+    for border, thick, shade in ((part[2:-2, 2:-2], 1, 0), (part, 2, 255)):
+        border[:thick] = border[-thick:] = shade
+        border[:, :thick] = border[:, -thick:] = shade
+    return result
+
+
 def to_png(picture: RGB) -> bytes:
-    """(H, W, 3) uint8 as the bytes of a PNG file."""
+    """(H, W, 3) uint8 as the bytes of a PNG file, with a palette where 256 colours are enough.
+
+    That loses nothing; a mosaic of maps becomes half as large, in a fraction of the time.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    image = Image.fromarray(picture)
+    if colours := image.getcolors(256):
+        image = _with_palette(picture, np.array([colour for _, colour in colours], dtype=np.uint8))
+    image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _with_palette(picture: RGB, colours: RGB) -> Image.Image:
+    """A picture as indices of these colours (N, 3), which are all that it has."""
+    codes = _codes(colours)
+    order = np.argsort(codes)
+    image = Image.fromarray(np.searchsorted(codes[order], _codes(picture)).astype(np.uint8))
+    image.putpalette(colours[order].tobytes())
+    return image
+
+
+def _codes(colours: RGB) -> NDArray[np.uint32]:
+    """One number for each colour: (…, 3) → (…)."""
+    padded = np.zeros((*colours.shape[:-1], 4), dtype=np.uint8)
+    padded[..., :3] = colours
+    return padded.view(np.uint32)[..., 0]

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from alexnet_explorer.inspection.activations import LayerStatistics, activations, statistics, walk
+from alexnet_explorer.inspection.activations import (
+    LayerStatistics,
+    activations,
+    block,
+    statistics,
+    strength,
+    strongest_first,
+    strongest_place,
+    walk,
+)
 from alexnet_explorer.inspection.predict import probabilities
 
 
@@ -45,3 +54,28 @@ def test_statistics_of_maps():
 
 def test_statistics_of_units():
     assert statistics(np.array([0, 2, 0, 6], np.float32)) == LayerStatistics(4, 2, 0.5, 0, 6, 2, 6**0.5)
+
+
+def test_strength_is_the_largest_value_not_the_largest_magnitude():
+    maps = np.array([[[0, -9], [1, 0]], [[3, 0], [0, 0]], [[-2, -1], [-3, -4]], [[0, 3], [0, 0]]], np.float32)
+    assert strength(maps).tolist() == [1, 3, -1, 3]
+    assert strongest_first(maps).tolist() == [1, 3, 0, 2]
+    assert strongest_first(maps[:, 0, 1]).tolist() == [3, 1, 2, 0]
+    assert [strongest_place(one) for one in maps] == [(1, 0), (0, 0), (0, 1), (0, 1)]
+    assert strongest_place(maps[0, 0, 0]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "layer", "steps"),
+    [
+        ({}, "pool1", ["conv1", "relu1", "lrn1", "pool1"]),
+        ({}, "conv2", ["conv2", "relu2", "lrn2"]),
+        ({"lrn_place": "after-pool", "activation": "tanh"}, "tanh1", ["conv1", "tanh1", "pool1", "lrn1"]),
+        ({}, "relu4", ["fc4", "relu4"]),
+        ({"dropout_place": "before-fc"}, "fc4", ["fc4", "relu4"]),
+        ({}, "fc5", ["fc5"]),
+        ({"convolutions": (1, 2)}, "pool3", ["lrn2", "pool3"]),
+    ],
+)
+def test_the_steps_of_a_block(tiny, fields, layer, steps):
+    assert block(tiny(**fields).model.layers, layer) == steps

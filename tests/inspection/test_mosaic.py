@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet_explorer.inspection.mosaic import colour_table, colourise, heat_limit, limits, mosaic, overlay, to_png
+from alexnet_explorer.inspection.mosaic import (
+    colour_table,
+    colourise,
+    heat_limit,
+    limits,
+    mosaic,
+    outlined,
+    overlay,
+    own_scales,
+    to_png,
+)
 
 
 def lightness(colours):
@@ -134,8 +144,42 @@ def test_a_map_of_nothing_lays_no_signal_over_the_picture(value):
     assert (result == result[0, 0]).all()
 
 
-def test_png_gives_the_same_pixels_back():
-    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+@pytest.mark.parametrize(("colours", "mode"), [(1, "P"), (2, "P"), (256, "P"), (257, "RGB")])
+def test_png_gives_the_same_pixels_back(colours, mode):
+    rng = np.random.default_rng(0)
+    table = np.unique(rng.integers(0, 256, (2000, 3), dtype=np.uint8), axis=0)
+    picture = rng.permutation(table)[np.arange(17 * 19) % colours].reshape(17, 19, 3)
     data = to_png(picture)
     assert data.startswith(b"\x89PNG")
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), picture)
+    image = Image.open(io.BytesIO(data))
+    assert image.mode == mode
+    np.testing.assert_array_equal(np.asarray(image.convert("RGB")), picture)
+
+
+def test_a_mosaic_of_maps_is_half_as_large_with_a_palette():
+    maps = np.random.default_rng(0).normal(size=(16, 30, 30))
+    picture = mosaic(maps, colormap="magma", zoom=2)
+    plain = io.BytesIO()
+    Image.fromarray(picture).save(plain, "PNG")
+    assert len(to_png(picture)) < 0.6 * len(plain.getvalue())
+
+
+def test_each_map_on_its_own_scale_fills_it():
+    maps = np.array([[[0, 2], [1, 0]], [[0, -8], [4, 0]], [[0, 0], [0, 0]]], np.float32)
+    expected = np.array([[[0, 1], [0.5, 0]], [[0, -1], [0.5, 0]], [[0, 0], [0, 0]]], np.float32)
+    np.testing.assert_array_equal(own_scales(maps), expected)
+    assert own_scales(np.array([[[np.nan, 4.0]]]))[0, 0, 1] == 1
+
+
+@pytest.mark.parametrize(("bottom", "right"), [(16, 18), (4, 3), (7, 6), (8, 18)])
+def test_an_outline_lies_on_the_border_of_its_rectangle_and_nowhere_else(bottom, right):
+    picture = np.full((20, 20, 3), 90, np.uint8)
+    result = outlined(picture, 3, 2, bottom, right)
+    changed = (result != picture).any(-1)
+    inside = np.zeros((20, 20), bool)
+    inside[3:bottom, 2:right] = True
+    border = inside.copy()
+    border[6 : bottom - 3, 5 : right - 3] = False
+    np.testing.assert_array_equal(changed, border)
+    assert (result[3, 2:right] == 255).all() and (result[bottom - 1, 2:right] == 255).all()
+    assert (picture == 90).all()
