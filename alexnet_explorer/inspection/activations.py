@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .hooks import record
+from .mosaic import RGB, colormap_of, mosaic, scale_of
+from .picture_sets import PictureSet, scan
 
 if TYPE_CHECKING:
     from alexnet_explorer.config import Layer
@@ -95,3 +98,32 @@ def block(layers: Mapping[str, Layer], name: str) -> list[str]:
     if first and shown[first].kind not in ("conv", "fc"):
         steps.insert(0, shown[first - 1].name)
     return steps
+
+
+def dead_over(loaded: LoadedModel, pictures: PictureSet, batch: int = 4) -> dict[str, NDArray[np.bool_]]:
+    """Which units of each layer are zero everywhere in every picture of a set: (C,) for each layer but dropout's."""
+    names = [layer.name for layer in loaded.model.layers.values() if layer.kind != "dropout"]
+    dead = {name: np.ones(loaded.model.layers[name].output[0], bool) for name in names}
+    for part in scan(loaded, pictures, names, batch=batch):
+        for name, values in part.outputs.items():
+            dead[name] &= ~values.reshape(*values.shape[:2], -1).any(axis=(0, 2))
+    return dead
+
+
+def thumbnail(values: NDArray[np.float32], side: int = 72) -> RGB:
+    """A layer's output in small: its four strongest maps, or each unit a dot: → (h, w, 3), no larger than `side`.
+
+    On a scale of its own, `scale_of`.
+    """
+    scale = scale_of([values])
+    if values.ndim == 1:
+        across = math.ceil(math.sqrt(len(values)))
+        tiles, columns, gap, zoom = values[:, None, None], across, 0, max(1, side // across)
+    else:
+        half = (side - 1) // 2
+        how = Image.Resampling.BOX if values.shape[1] > half else Image.Resampling.NEAREST
+        maps = [Image.fromarray(values[unit]).resize((half, half), how) for unit in strongest_first(values)[:4]]
+        tiles, columns, gap, zoom = np.stack([np.asarray(one) for one in maps]), 2, 1, 1
+    picture = Image.fromarray(mosaic(tiles, columns, gap, zoom, colormap_of(scale), *scale))
+    picture.thumbnail((side, side), Image.Resampling.BOX)
+    return np.asarray(picture)

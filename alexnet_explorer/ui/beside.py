@@ -7,7 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from alexnet_explorer.inspection.attribution import METHODS
-from alexnet_explorer.ui import frame, lens, networks, own_link, views
+from alexnet_explorer.ui import activation_views, frame, layer_views, lens, networks, own_link, views
 
 
 def show(page: frame.Page) -> None:
@@ -27,9 +27,9 @@ def show(page: frame.Page) -> None:
     if not row:
         return
     st.subheader("Activations")
-    views.side_by_side(views.activations_view(strongest_first=True), row)
+    views.side_by_side(activation_views.maps_view(activation_views.Choice()), row)
     st.subheader("Statistics of the layer")
-    views.side_by_side(views.statistics_view, row)
+    views.side_by_side(layer_views.statistics_view, row)
     st.subheader("Saliency")
     method = st.segmented_control(
         "Method",

@@ -63,6 +63,8 @@ PAGES = (
          whole_layers=("conv1",), one_layer=True),
     Page("activations", "Activations", "layers", frozenset({"picture", "models", "epoch", "layer", "unit"}),
          first_layer="relu1"),
+    Page("arithmetic", "Arithmetic", "calculate", frozenset({"picture", "models", "epoch", "layer", "unit"}),
+         (*ALL_KINDS, "dropout")),
     Page("saliency", "Saliency", "visibility", frozenset({"picture", "models", "epoch", "target"})),
     Page("train", "Train", "model_training"),
     Page("runs", "Runs", "list_alt"),

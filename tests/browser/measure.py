@@ -1,0 +1,220 @@
+"""How long a page takes to answer a click, and what it sends: the network of 2012 in a real Chromium.
+
+    PYTHONPATH=. python tests/browser/measure.py [--json] [--visitors 10]
+
+The weights are random, which costs what trained ones cost. A response lasts from the browser's event to the end of
+the page's script, with everything drawn. Then as many visitors as asked for look at pictures of their own, and the
+memory of the whole server is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from test_journey import CHROMIUM, FLAGS, PATIENCE, Server, settled
+
+from alexnet_explorer.catalogue import imported_folder
+from alexnet_explorer.config import RunConfig, preset_config
+from alexnet_explorer.data.preprocess import Preprocessing
+from alexnet_explorer.model import AlexNet, initialise
+from alexnet_explorer.weights import save_weights
+
+NAME = "alexnet-of-2012"
+REPEATS = 12
+
+# Records when the visitor did something, and when the page's script came to its end.
+WATCH = """
+() => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  window.told = { acted: null, ended: null, ran: false };
+  const act = () => { window.told.acted ??= performance.now(); };
+  for (const kind of ["click", "keydown"]) document.addEventListener(kind, act, true);
+  new MutationObserver(() => {
+    const state = app.getAttribute("data-test-script-state");
+    if (state === "running") window.told.ran = true;
+    if (state === "notRunning" && window.told.ran) window.told.ended = performance.now();
+  }).observe(app, { attributes: true, attributeFilter: ["data-test-script-state"] });
+}
+"""
+
+
+@dataclass
+class Action:
+    """Something a visitor does again and again on a page; `limit_ms` is what its 95th percentile is to stay under."""
+
+    name: str
+    page: str
+    act: Callable[[Page, int], None]
+    limit_ms: float
+    query: str = ""
+    times: list[float] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+
+    def result(self) -> dict[str, float | str]:
+        return {
+            "action": self.name,
+            "page": self.page,
+            "p50_ms": round(statistics.median(self.times)),
+            "p95_ms": round(float(np.percentile(self.times, 95))),
+            "limit_ms": self.limit_ms,
+            "sent_kB": round(max(self.sent) / 1000),
+        }
+
+
+def select(label: str, options: list[str]) -> Callable[[Page, int], None]:
+    """Chooses the options of a box of the sidebar in turn."""
+
+    def act(page: Page, turn: int) -> None:
+        box = page.get_by_test_id("stSidebar").get_by_label(label, exact=False).first
+        box.fill(options[turn % len(options)])
+        page.evaluate("window.told.acted = null")  # the choice begins with the key that makes it
+        box.press("Enter")
+
+    return act
+
+
+def next_unit(page: Page, turn: int) -> None:
+    page.get_by_test_id("stSidebar").get_by_test_id("stNumberInputStepUp").click()
+
+
+def tile(page: Page, turn: int) -> None:
+    """Clicks another tile of the page's first picture of tiles."""
+    mosaic = page.get_by_role("application").first
+    box = mosaic.bounding_box()
+    assert box
+    mosaic.click(position={"x": box["width"] * (0.1 + 0.06 * (turn % 13)), "y": box["height"] * 0.3})
+
+
+PICTURES = ["Coffee", "Rocket", "Motorcycle", "Temple", "Flower", "Cat"]
+LAYERS = ["conv1", "relu1", "pool1", "conv2", "pool2", "conv3", "conv5", "pool5"]
+
+
+def actions() -> list[Action]:
+    """Those that are measured: what is computed already, and what needs a forward pass."""
+    return [
+        Action("another unit", "activations", next_unit, 300),
+        Action("a tile of the mosaic", "activations", tile, 300),
+        Action("another layer", "activations", select("Layer", LAYERS), 300),
+        Action("a position", "arithmetic", tile, 300, "&layer=conv1"),
+        Action("another layer", "arithmetic", select("Layer", LAYERS), 300),
+        Action("a kernel", "filters", tile, 300),
+        Action("a kernel", "filters", next_unit, 300, "&layer=conv3"),
+        Action("another picture", "predict", select("Picture", PICTURES), 800),
+        Action("another picture", "activations", select("Picture", PICTURES), 800),
+        Action("another picture", "arithmetic", select("Picture", PICTURES), 800),
+    ]
+
+
+def measure(browser: Browser, server: Server, action: Action, repeats: int) -> None:
+    """The times and bytes of one action, after two turns that count for nothing."""
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.set_default_timeout(PATIENCE)
+    received: list[int] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.append(len(data))))
+    page.on("response", lambda response: "/media/" in response.url and received.append(len(response.body())))
+    page.goto(f"{server.url}/{action.page}?models={NAME}{action.query}")
+    settled(page)
+    page.wait_for_timeout(1500)
+    page.evaluate(WATCH)
+    for turn in range(-2, repeats):
+        received.clear()
+        page.evaluate("window.told.acted = null; window.told.ended = null; window.told.ran = false")
+        action.act(page, turn)
+        page.wait_for_function("window.told.ended !== null")
+        page.wait_for_timeout(400)  # whether it runs once more
+        settled(page)
+        if turn >= 0:
+            action.times.append(page.evaluate("window.told.ended - window.told.acted"))
+            action.sent.append(sum(received))
+    page.close()
+
+
+def visitors(browser: Browser, server: Server, count: int, folder: Path) -> dict[str, float]:
+    """The memory of the server's processes before, and after so many visitors brought pictures of their own."""
+    before = memory(server)
+    most = before
+    rng = np.random.default_rng(0)
+    pages = []
+    for number in range(count):
+        file = folder / f"picture-{number}.jpg"
+        Image.fromarray(rng.integers(0, 256, (900, 1200, 3), dtype=np.uint8)).save(file, quality=90)
+        page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{server.url}/predict?models={NAME}")
+        settled(page)
+        page.get_by_test_id("stSidebar").locator("input[type=file]").set_input_files(file)
+        pages.append(page)
+    for name in ("Predict", "Filters", "Activations", "Arithmetic", "Saliency"):
+        for page in pages:
+            page.get_by_test_id("stTopNav").get_by_role("link", name=name, exact=True).click()
+        for page in pages:
+            page.wait_for_timeout(200)
+            settled(page)
+        most = max(most, memory(server))
+    return {"visitors": count, "before_MB": before, "most_MB": most, "limit_MB": 3000}
+
+
+def memory(server: Server) -> float:
+    """Resident megabytes of the server and its processes."""
+    root = psutil.Process(server.process.pid)
+    return round(sum(process.memory_info().rss for process in (root, *root.children(recursive=True))) / 1e6)
+
+
+def bring_network(runs: Path) -> None:
+    """The network of 2012 with its initial weights, as a user's own file."""
+    config = RunConfig(model=preset_config("alexnet", "Tiny ImageNet").model.model_copy(update={"num_classes": 1000}))
+    model = AlexNet(config.model)
+    initialise(model, 0)
+    imported_folder(runs).mkdir(parents=True)
+    middle = torch.full((3, 1, 1), 120.0)
+    preprocessing = Preprocessing(256, 227, middle, torch.ones(3, 1, 1))
+    classes = [f"class {number}" for number in range(1000)]
+    save_weights(imported_folder(runs) / f"{NAME}.safetensors", model, preprocessing, classes, config)
+
+
+def main() -> None:
+    """Measure everything, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--visitors", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--only", default="", help="a page")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        folder = Path(name)
+        bring_network(folder / "runs")
+        server = Server(folder)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        expect.set_options(timeout=PATIENCE)
+        results = []
+        try:
+            server.wait()
+            for action in actions():
+                if given.only in action.page:
+                    measure(browser, server, action, given.repeats)
+                    results.append(action.result())
+                    print(results[-1], file=sys.stderr)
+            crowd = visitors(browser, server, given.visitors, folder) if given.visitors else {}
+        finally:
+            browser.close()
+            server.end()
+    if given.json:
+        print(json.dumps({"results": results, "memory": crowd}))
+    else:
+        print(crowd)
+
+
+if __name__ == "__main__":
+    main()
