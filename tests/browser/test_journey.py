@@ -37,8 +37,8 @@ FLAGS = (
     "--no-first-run", "--disable-dev-shm-usage",
 )  # fmt: skip
 PATIENCE = 120_000  # milliseconds; a machine may be busy
-PAGES = {"Predict": "Predict", "Filters": "Filters", "Activations": "Activations", "Neighbours": "Neighbours",
-         "Saliency": "Saliency", "Train": "Train", "Runs": "Runs", "Compare": "Compare",
+PAGES = {"Predict": "Predict", "Filters": "Filters", "Activations": "Activations", "Arithmetic": "Arithmetic",
+         "Neighbours": "Neighbours", "Saliency": "Saliency", "Train": "Train", "Runs": "Runs", "Compare": "Compare",
          "Home": "AlexNet Explorer"}  # fmt: skip
 # Under a link to a page Streamlit's own script asks for these beside the page first, then at the root.
 LOCAL = re.compile(r"(https?|wss?)://localhost:|data:|blob:")
