@@ -18,7 +18,7 @@ from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import Run, RunError, find_run
-from alexnet_explorer.ui import lens, networks, own_link, pictures, set_pictures
+from alexnet_explorer.ui import bringing, lens, networks, own_link, pictures, set_pictures
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
@@ -241,13 +241,9 @@ def _choose_picture() -> None:
     names = pictures.names() | ({picture.name: picture.title} if picture else {})
     _select("Picture", "picture", list(names), wanted, list(names.values()))
     if picture:
-        st.image(_thumbnail(picture.image), alt=f"The chosen picture: {picture.title}")
+        st.image(_thumbnail(picture.image), alt=f"The chosen picture: {picture.title}", output_format="JPEG")
     set_pictures.choose()
-    upload = st.file_uploader(
-        "Your own picture", pictures.UPLOAD_TYPES, key="lens_upload", on_change=_take_upload, max_upload_size=20
-    )
-    if upload and (message := st.session_state.get("upload_error")):
-        st.error(plain(message), icon=":material/broken_image:")
+    bringing.show()
 
 
 def _thumbnail(image: Image.Image) -> Image.Image:
@@ -257,17 +253,6 @@ def _thumbnail(image: Image.Image) -> Image.Image:
     thumbnail = image.copy()
     thumbnail.thumbnail((280, 200))
     return thumbnail
-
-
-def _take_upload() -> None:
-    file = st.session_state["lens_upload"]
-    st.session_state["upload_error"] = None
-    if file is None:
-        return
-    try:
-        lens.change(picture=pictures.keep_upload(file.getvalue(), file.name), target=None)
-    except ImageError as error:
-        st.session_state["upload_error"] = str(error)
 
 
 def _choose_models(page: Page) -> list[ModelEntry]:

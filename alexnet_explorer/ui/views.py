@@ -14,7 +14,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
-from alexnet_explorer.figures import colour_of, histogram, prediction_bars, shares, style_of
+from alexnet_explorer.figures import colour_of, histogram, shares, style_of
 from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, heat_limit, limits, mosaic, overlay, to_png
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import downloads, frame, lens, networks, pictures
@@ -24,7 +24,6 @@ from alexnet_explorer.weights_file import WeightsError
 if TYPE_CHECKING:
     from alexnet_explorer.catalogue import ModelEntry
     from alexnet_explorer.inspection.attribution import Attribution
-    from alexnet_explorer.inspection.predict import Prediction
     from alexnet_explorer.weights import LoadedModel
 
 Array = NDArray[np.float32]
@@ -143,46 +142,21 @@ def side_by_side(view: View[Any], row: Sequence[Look]) -> None:
             view.draw(look, result, scale)
 
 
-def show(picture: RGB, caption: str, alt: str) -> None:
-    """An array as a PNG at its own size where the page has room for it, and its text alternative."""
-    st.image(to_png(picture), alt=alt, width="content")
+def show(picture: RGB, caption: str, alt: str, photograph: bool = False) -> None:
+    """An array as a PNG at its own size where the page has room for it, and its text alternative.
+
+    A photograph becomes a JPEG, of a fifth of the bytes, which shows every pixel a little changed.
+    """
+    if photograph:
+        st.image(picture, alt=alt, width="content", output_format="JPEG")
+    else:
+        st.image(to_png(picture), alt=alt, width="content")
     st.caption(caption)  # apart from the picture, which a longer caption of its own would stretch and blur
 
 
 def enlarged(picture: RGB, times: int) -> RGB:
     """Each pixel repeated, so that it stays a pixel."""
     return picture.repeat(times, 0).repeat(times, 1)
-
-
-# Predictions
-
-
-def _predict(look: Look) -> list[Prediction]:
-    from alexnet_explorer.inspection.predict import predict
-
-    return look.remember("predictions", lambda: predict(look.model, look.picture.image, 5))
-
-
-def _draw_predictions(look: Look, predictions: list[Prediction], scale: Scale) -> None:
-    best = predictions[0]
-    st.plotly_chart(
-        prediction_bars(predictions, look.colour),
-        key=f"bars {look.model.name}",
-        config={"displayModeBar": False},
-        alt="; ".join(f"{p.label} {p.probability:.1%}" for p in predictions),
-    )
-    st.caption(
-        f"It says **{plain(best.label)}** with {best.probability:.1%}. Trained on {plain(look.model.trained_on)}."
-    )
-    size = look.model.preprocessing.size
-    show(
-        enlarged(look.seen(), look.zoom),
-        f"What the network sees: {size}×{size} pixels",
-        f"The centre of the picture at {size} by {size} pixels",
-    )
-
-
-predictions = View(_predict, _draw_predictions)
 
 
 # Filters
