@@ -183,13 +183,26 @@ def test_work_that_was_stopped_can_be_gone_on_with(visit, monkeypatch):
 # An image of a data set, anywhere
 
 
-def test_a_link_to_an_image_of_a_set_opens_on_every_page(visit, among):
-    visitor = visit("predict", models=RELU, picture=among.name_of(7))
+def test_a_link_to_an_image_of_a_set_opens_it_and_it_follows_the_visitor(visit, make_run, among):
+    visitor = visit("predict", models=make_run().id, picture=among.name_of(7))
     assert visitor.sidebar.selectbox(key="lens_picture").value == among.name_of(7)
     assert visitor.link["picture"] == among.name_of(7) and visitor.complaints == []
     assert [image.proto.imgs[0].alt for image in visitor.sidebar.image] == [
         f"The chosen picture: {among.label(7)} · image 7 of colours, 45 test images"
     ]
+    for page in ("activations", "saliency"):
+        visitor.go(page)
+        assert not visitor.exception and visitor.complaints == []
+        assert visitor.drawn and visitor.link["picture"] == among.name_of(7)
+
+
+def test_predict_says_what_an_image_of_a_set_shows(visit, make_run, among):
+    right = make_run(says=among.classes.index(among.label(7)), classes=among.classes)
+    assert visit("predict", models=right.id, picture=among.name_of(7)).says(
+        f"This image shows **{among.label(7)}**: the network has the class “{among.label(7)}”, which it gives 100.0%. "
+        "Its first guess is right."
+    )
+    assert visit("predict", models=RELU, picture=among.name_of(7)).says("None of this network's 10 classes is called")
 
 
 def test_an_image_of_a_set_that_is_not_here_says_so(visit):
