@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 Colormap = Literal["viridis", "magma", "diverging", "grey"]
 RGB = NDArray[np.uint8]
@@ -49,6 +50,18 @@ def limits(values: NDArray[np.floating | np.uint8], colormap: Colormap = "viridi
         largest = float(np.abs(finite).max())
         return -largest, largest
     return float(finite.min()), float(finite.max())
+
+
+def scale_of(arrays: Iterable[NDArray[np.floating]]) -> tuple[float, float]:
+    """One scale for several arrays: about zero where any value is below it, else from zero to the largest."""
+    ends = [limits(values) for values in arrays]
+    low, high = min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
+    return (-max(-low, high), max(-low, high)) if low < 0 else (0.0, high)
+
+
+def colormap_of(scale: tuple[float, float]) -> Colormap:
+    """The colours for such a scale: a diverging map where it goes below zero."""
+    return "diverging" if scale[0] < 0 else "viridis"
 
 
 def colourise(
@@ -98,7 +111,45 @@ def mosaic(
     for number, picture in enumerate(pictures):
         top, left = number // columns * (height + gap), number % columns * (width + gap)
         result[top : top + height, left : left + width] = picture
+    result[(rows - 1) * (height + gap) :, (count - 1) % columns * (width + gap) + width :] = 255  # where no tile is
     return result
+
+
+def fitted(pictures: RGB, side: int) -> RGB:
+    """Pictures (N, h, w, 3) in squares of one size, (N, side, side, 3), with white around them.
+
+    A pixel is repeated as often as there is room; larger pictures are averaged down.
+    """
+    zoom = side // max(pictures.shape[1:3])
+    if zoom:
+        enlarged = pictures.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    else:
+        height, width = (max(1, length * side // max(pictures.shape[1:3])) for length in pictures.shape[1:3])
+        enlarged = np.stack([
+            np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.BOX)) for one in pictures
+        ])  # fmt: skip
+    count, height, width, _ = enlarged.shape
+    result = np.full((count, side, side, 3), 255, dtype=np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    result[:, top : top + height, left : left + width] = enlarged
+    return result
+
+
+def named_grid(tiles: RGB, rows: Sequence[str], columns: Sequence[str], gap: int = 6) -> RGB:
+    """Tiles (rows, columns, h, w, 3) as one white sheet (H, W, 3), a name before each row and above each column."""
+    across, height, width = tiles.shape[1:4]
+    font = ImageFont.load_default(12)
+    left = gap + math.ceil(max(map(font.getlength, rows), default=0))
+    top = 18
+    grid = mosaic(tiles.reshape(-1, height, width, 3), across, gap)
+    sheet = Image.new("RGB", (left + grid.shape[1], top + grid.shape[0]), "white")
+    sheet.paste(Image.fromarray(grid), (left, top))
+    draw = ImageDraw.Draw(sheet)
+    for number, name in enumerate(columns):
+        draw.text((left + number * (width + gap) + width / 2, top / 2), name, "black", font, "mm")
+    for number, name in enumerate(rows):
+        draw.text((0, top + number * (height + gap) + height / 2), name, "black", font, "lm")
+    return np.asarray(sheet)
 
 
 def _as_bytes(pictures: NDArray[np.floating | np.uint8]) -> RGB:

@@ -8,11 +8,14 @@ layer is a convolution whose kernel covers the whole map.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from alexnet_explorer.config import Layer, ModelConfig
 
-from .mosaic import RGB
+T = TypeVar("T", bound=np.generic)
 
 
 class Field(NamedTuple):
@@ -35,8 +38,8 @@ class Window(NamedTuple):
     bottom: int
     right: int
 
-    def cut(self, picture: RGB) -> RGB:
-        """That part of a picture (H, W, 3)."""
+    def cut(self, picture: NDArray[T]) -> NDArray[T]:
+        """That part of a picture (H, W, …)."""
         return picture[self.top : self.bottom, self.left : self.right]
 
 

@@ -7,7 +7,17 @@ from dataclasses import replace
 import streamlit as st
 
 from alexnet_explorer.inspection.attribution import METHODS
-from alexnet_explorer.ui import frame, lens, networks, own_link, prediction_views, views
+from alexnet_explorer.ui import (
+    activation_views,
+    filter_views,
+    frame,
+    layer_views,
+    lens,
+    networks,
+    own_link,
+    prediction_views,
+    views,
+)  # fmt: skip
 
 
 def show(page: frame.Page) -> None:
@@ -23,13 +33,13 @@ def show(page: frame.Page) -> None:
         views.side_by_side(prediction_views.predictions(), row)
     st.subheader("Filters of conv1")
     filters = views.looks(replace(page, one_layer=True, layer_kinds=("conv",)), "conv1") if _partial(page) else row
-    views.side_by_side(views.filters_view, [look.at("conv1") for look in filters])
+    views.side_by_side(filter_views.compared_view, [look.at("conv1") for look in filters])
     if not row:
         return
     st.subheader("Activations")
-    views.side_by_side(views.activations_view(strongest_first=True), row)
+    views.side_by_side(activation_views.maps_view(activation_views.Choice()), row)
     st.subheader("Statistics of the layer")
-    views.side_by_side(views.statistics_view, row)
+    views.side_by_side(layer_views.statistics_view, row)
     st.subheader("Saliency")
     method = st.segmented_control(
         "Method",

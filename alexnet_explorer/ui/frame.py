@@ -41,7 +41,6 @@ class Page:
     uses: frozenset[str] = frozenset()
     layer_kinds: tuple[str, ...] = ALL_KINDS
     first_layer: str = "conv1"  # where the lens names none; "": the last hidden one
-    whole_layers: tuple[str, ...] = ()  # drawn with all their units at once: none is to be chosen
     one_layer: bool = False  # the weights of the layer are enough, so that partial snapshots can be shown
     also_partial: str = ""  # one of its views needs this layer alone, so that epochs of which it was kept are offered
     least_models: int = 1  # with fewer in the lens, the gallery's are added
@@ -61,7 +60,7 @@ PAGES = (
     Page("home", "Home", "home"),
     Page("predict", "Predict", "image_search", frozenset({"picture", "models", "epoch"})),
     Page("filters", "Filters", "grid_view", frozenset({"models", "epoch", "layer", "unit"}), ("conv",),
-         whole_layers=("conv1",), one_layer=True),
+         one_layer=True),
     Page("activations", "Activations", "layers", frozenset({"picture", "models", "epoch", "layer", "unit"}),
          first_layer="relu1"),
     Page("arithmetic", "Arithmetic", "calculate", frozenset({"picture", "models", "epoch", "layer", "unit"}),
@@ -155,7 +154,7 @@ def choose(page: Page) -> None:
         _select(
             "Layer", "layer", list(layers), name, [f"{n}  ·  {'×'.join(map(str, layers[n].output))}" for n in layers]
         )
-        if "unit" in page.uses and name not in page.whole_layers:
+        if "unit" in page.uses:
             _choose_unit(layers[name].output[0])
     if "target" in page.uses:
         _choose_target(first.classes)

@@ -14,8 +14,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
-from alexnet_explorer.figures import colour_of, histogram, shares, style_of
-from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, heat_limit, limits, mosaic, overlay, to_jpeg, to_png
+from alexnet_explorer.figures import colour_of, style_of
+from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, overlay, to_jpeg, to_png
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import downloads, frame, lens, networks, pictures
 from alexnet_explorer.ui.text import plain
@@ -55,8 +55,9 @@ class Look:
         return networks.results().get((kind, self.model.digest, self.picture.key), compute)
 
     def seen(self) -> RGB:
-        """What the network sees of the picture: its crop, (size, size, 3) uint8."""
-        return np.asarray(self.model.preprocessing.crop(self.picture.image))
+        """What the network sees of the picture: its crop, (size, size, 3) uint8, grey where it sees no colours."""
+        crop = self.model.preprocessing.crop(self.picture.image)
+        return np.asarray(crop.convert("L").convert("RGB") if self.model.preprocessing.channels == 1 else crop)
 
     def at(self, layer: str) -> Look:
         """The same look at another layer."""
@@ -160,154 +161,6 @@ def enlarged(picture: RGB, times: int) -> RGB:
     return picture.repeat(times, 0).repeat(times, 1)
 
 
-# Filters
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """`weights` (K, maps, kh, kw), and the `unit` that is drawn map by map; None: all of them in colour."""
-
-    weights: Array
-    unit: int | None
-
-    @property
-    def shown(self) -> Array:
-        return self.weights if self.unit is None else self.weights[self.unit]
-
-
-def _filters(look: Look) -> Kernels:
-    from alexnet_explorer.inspection import filters
-
-    weights = filters.kernels(look.model.model, look.layer) if look.kept is None else look.kept
-    return Kernels(weights, None if look.layer == "conv1" else min(look.unit, len(weights) - 1))
-
-
-def _draw_filters(look: Look, kernels: Kernels, scale: Scale) -> None:
-    from alexnet_explorer.inspection import filters
-
-    largest = scale[1]
-    layer = look.layer if look.epoch is None else f"{look.layer} after epoch {look.epoch}"
-    if kernels.unit is None:
-        tiles = as_colours(kernels.weights, largest)
-        show(
-            mosaic(tiles, **layout(tiles, column(look.width))),
-            f"{layer}: {len(tiles)} kernels of {_shape(tiles)} pixels. Grey is a weight of 0, full colour one of "
-            f"±{largest:.3g}.",
-            f"Mosaic of the {len(tiles)} kernels of {layer} in colour",
-        )
-    else:
-        maps = filters.input_maps(look.model.model, look.layer, kernels.unit)
-        show(
-            mosaic(kernels.shown, colormap="diverging", vmin=-largest, vmax=largest,
-                   **layout(kernels.shown, column(look.width))),
-            f"{layer}, unit {kernels.unit}: its weights for input maps {maps[0]} to {maps[-1]}, "
-            f"{_shape(kernels.shown)} each. {_legend('diverging', (-largest, largest))}",
-            f"Mosaic of the kernel of unit {kernels.unit} of {layer}, one tile an input map",
-        )  # fmt: skip
-    norms = filters.norms(kernels.weights)
-    figure = histogram(norms, f"norm of the {len(norms)} kernels of {look.layer}", look.colour, bins=20)
-    figure.update_layout(height=180)
-    described = f"Histogram of the kernels' norms, from {norms.min():.3g} to {norms.max():.3g}"
-    st.plotly_chart(figure, key=f"norms {look.model.name}", config={"displayModeBar": False}, alt=described)
-
-
-filters_view = View(
-    _filters, _draw_filters, lambda all_: (0.0, max((float(np.abs(k.shown).max()) for k in all_), default=1.0) or 1.0)
-)
-
-
-# Activations
-
-
-def _activations(look: Look) -> Array:
-    from alexnet_explorer.inspection.activations import walk
-
-    return look.remember("activations", lambda: walk(look.model, look.picture.image))[look.layer]
-
-
-def _draw_activations(strongest_first: bool) -> Callable[[Look, Array, Scale], None]:
-    def draw(look: Look, values: Array, scale: Scale) -> None:
-        from alexnet_explorer.inspection.activations import statistics
-
-        colormap: Colormap = "diverging" if scale[0] < 0 else "viridis"
-        tiles = values if values.ndim == 3 else values[:, None, None]
-        unit = min(look.unit, len(tiles) - 1)
-        classes = look.model.classes if look.layer == list(look.model.model.layers)[-1] else ()
-        strength = np.abs(tiles).max(axis=(1, 2))
-        order = np.argsort(-strength, kind="stable") if strongest_first else np.arange(len(tiles))
-        show(
-            mosaic(tiles[order], colormap=colormap, vmin=scale[0], vmax=scale[1], **layout(tiles, column(look.width))),
-            f"{look.layer}: {len(tiles)} {'maps of ' + _shape(tiles) if values.ndim == 3 else 'units'}, "
-            f"{'strongest first' if strongest_first else 'in order'}. {_legend(colormap, scale)}",
-            f"Mosaic of the activations of {look.layer}",
-        )
-        about = statistics(values)
-        st.caption(
-            f"{about.zeros:.0%} of the values are zero, {about.dead} of {about.maps} units show nothing here; "
-            f"values from {about.minimum:.3g} to {about.maximum:.3g}, mean {about.mean:.3g}. "
-            + ("" if classes else f"Strongest units: {', '.join(map(str, strength.argsort()[::-1][:5]))}.")
-        )
-        if classes:
-            st.dataframe(largest_units(values, classes), key=f"classes {look.model.name}", hide_index=True,
-                         alt="The classes of the largest units")  # fmt: skip
-        if values.ndim == 3:
-            seen = enlarged(look.seen(), look.zoom)
-            show(
-                overlay(seen, values[unit], signed=colormap == "diverging"),
-                f"Unit {unit} over the picture: {values[unit].min():.3g} to {values[unit].max():.3g}, "
-                "coloured where it is strong",
-                _where(values[unit], f"Unit {unit} of {look.layer}"),
-            )
-        else:
-            st.caption(f"Unit {unit}{f' ({plain(classes[unit])})' if classes else ''}: {values[unit]:.4g}")
-
-    return draw
-
-
-def _statistics(look: Look, values: Array, scale: Scale) -> None:
-    from alexnet_explorer.inspection.activations import statistics
-
-    about = statistics(values)
-    figure = shares(values, f"responses of {look.layer}", look.colour, *scale)
-    figure.update_layout(height=240)
-    described = f"Histogram of the responses of {look.layer}, from {about.minimum:.3g} to {about.maximum:.3g}"
-    st.plotly_chart(figure, key=f"statistics {look.model.name}", config={"displayModeBar": False}, alt=described)
-    rows = {
-        "mean": f"{about.mean:.3g}",
-        "standard deviation": f"{about.std:.3g}",
-        "zeros": f"{about.zeros:.1%}",
-        "units that show nothing": f"{about.dead} of {about.maps}",
-        "smallest, largest": f"{about.minimum:.3g}, {about.maximum:.3g}",
-    }
-    st.table([{"of this picture": name, look.layer: value} for name, value in rows.items()], border="horizontal")
-
-
-statistics_view = View(_activations, _statistics, lambda all_: _range(all_))
-
-
-def _range(arrays: Sequence[Array]) -> Scale:
-    """From the smallest of all values to the largest, for histograms that share their bins."""
-    ends = [limits(array) for array in arrays]
-    return min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
-
-
-def largest_units(values: Array, classes: Sequence[str], top: int = 10) -> list[dict[str, str | int]]:
-    """The largest outputs of the last layer (units,), with the classes that they stand for: rows of a table."""
-    order = np.argsort(-values, kind="stable")[:top]
-    return [{"unit": int(unit), "class": classes[unit], "output": f"{values[unit]:.2f}"} for unit in order]
-
-
-def activations_view(strongest_first: bool) -> View[Array]:
-    """The maps of the lens's layer, and its unit over the picture."""
-    return View(_activations, _draw_activations(strongest_first), _shared_limits)
-
-
-def _shared_limits(arrays: Sequence[Array]) -> Scale:
-    flat = np.concatenate([array.ravel() for array in arrays]) if arrays else np.zeros(1, np.float32)
-    signed = bool((flat < 0).any())
-    return limits(flat, "diverging") if signed else (0.0, float(flat.max()))
-
-
 # Saliency
 
 
@@ -371,7 +224,7 @@ def _draw_saliency(look: Look, result: Attribution | str | None, scale: Scale) -
         picture,
         f"Evidence for “{plain(label)}”{f' at {result.layer}' if result.layer else ''}: {colours}; full colour from "
         f"{'±' if result.signed else ''}{scale[1]:.3g}. {result.seconds:.2f} s",
-        _where(result.map, f"Evidence for {label}"),
+        where(result.map, f"Evidence for {label}"),
     )
     downloads.offer(
         f"{result.method}_{look.model.name}", f"{result.method} {label} {look.model.name}",
@@ -410,17 +263,19 @@ def layout(tiles: Array, space: int) -> Layout:
     return {"columns": columns, "zoom": zoom(columns)}
 
 
-def _shape(tiles: Array) -> str:
+def shape_of(tiles: Array) -> str:
+    """The size of each of many maps: '5×5'."""
     return f"{tiles.shape[1]}×{tiles.shape[2]}"
 
 
-def _legend(colormap: Colormap, scale: Scale) -> str:
+def legend(colormap: Colormap, scale: Scale) -> str:
+    """What the colours of a picture mean."""
     if colormap == "diverging":
         return f"Blue {scale[0]:.3g}, white 0, red {scale[1]:.3g}."
     return f"Dark {scale[0]:.3g}, light {scale[1]:.3g}."
 
 
-def _where(values: Array, name: str) -> str:
+def where(values: Array, name: str) -> str:
     """A map in words: where its strength lies, for those who cannot see it."""
     strength = np.abs(values)
     total = float(strength.sum())

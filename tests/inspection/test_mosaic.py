@@ -9,14 +9,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from alexnet_explorer.inspection.mosaic import (
+    colormap_of,
     colour_table,
     colourise,
+    fitted,
     heat_limit,
     limits,
     mosaic,
+    named_grid,
     outlined,
     overlay,
     own_scales,
+    scale_of,
     to_png,
 )
 
@@ -183,3 +187,35 @@ def test_an_outline_lies_on_the_border_of_its_rectangle_and_nowhere_else(bottom,
     np.testing.assert_array_equal(changed, border)
     assert (result[3, 2:right] == 255).all() and (result[bottom - 1, 2:right] == 255).all()
     assert (picture == 90).all()
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(3, 3, 10), (5, 4, 10), (30, 20, 10), (10, 10, 10), (1, 1, 7)])
+def test_pictures_fit_into_squares(height, width, side):
+    pictures = np.full((2, height, width, 3), 40, np.uint8)
+    result = fitted(pictures, side)
+    assert result.shape == (2, side, side, 3)
+    zoom = side // max(height, width)
+    area = height * width * zoom**2 if zoom else side * (side * width // height)
+    assert (result == 40).all(-1).sum() == 2 * area and ((result == 40) | (result == 255)).all()
+
+
+def test_the_names_of_a_grid_stand_outside_of_its_tiles():
+    tiles = np.random.default_rng(0).integers(0, 255, (2, 3, 20, 20, 3), dtype=np.uint8)
+    sheet = named_grid(tiles, ["unit 5", "unit 66"], ["conv1", "relu1", "pool1"], gap=4)
+    grid = mosaic(tiles.reshape(6, 20, 20, 3), 3, 4)
+    top, left = (sheet.shape[axis] - grid.shape[axis] for axis in (0, 1))
+    np.testing.assert_array_equal(sheet[top:, left:], grid)
+    assert (sheet[:top] < 100).any() and (sheet[top:, :left] < 100).any()
+
+
+def test_where_a_last_row_has_no_tiles_it_stays_white():
+    picture = mosaic(np.zeros((3, 4, 4)), columns=2, colormap="diverging")
+    assert (picture[5:, 4:] == 255).all() and (picture[4, :] == 0).all()
+
+
+def test_one_scale_for_all_is_about_zero_where_any_value_is_below():
+    positive, signed = np.array([0.0, 2.0], np.float32), np.array([[-3.0, 1.0]], np.float32)
+    assert scale_of([positive]) == (0.0, 2.0)
+    assert scale_of([positive, signed]) == (-3.0, 3.0)
+    assert scale_of([]) == (0.0, 0.0)
+    assert [colormap_of(scale_of([values])) for values in (positive, signed)] == ["viridis", "diverging"]

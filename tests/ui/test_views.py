@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from alexnet_explorer.inspection.mosaic import mosaic
-from alexnet_explorer.ui.views import COLUMN_GAP, PAGE_PIXELS, _shared_limits, _where, column, largest_units, layout
+from alexnet_explorer.ui.views import COLUMN_GAP, PAGE_PIXELS, column, layout, where
 
 
 def tiles(count, side):
@@ -51,26 +51,10 @@ def test_a_map_in_words_names_the_ninth_where_it_is_strong(side, row, column, na
     values = np.zeros((side, side), np.float32)
     place = [round((position + 0.5) * side / 3 - 0.5) for position in (row, column)]
     values[tuple(place)] = -3  # strength counts, not the sign
-    assert _where(values, "Unit 7") == f"Unit 7: strongest in the {name} ninth of the picture, 100% of the total"
+    assert where(values, "Unit 7") == f"Unit 7: strongest in the {name} ninth of the picture, 100% of the total"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 5)])
 def test_small_maps_have_words_too(shape):
-    assert "100% of the total" in _where(np.eye(*shape, dtype=np.float32)[:1], "It")
-    assert _where(np.zeros(shape, np.float32), "It") == "It: nothing anywhere"
-
-
-def test_networks_share_one_scale():
-    positive, signed = np.array([0.0, 2.0], np.float32), np.array([[-3.0, 1.0]], np.float32)
-    assert _shared_limits([positive]) == (0.0, 2.0)
-    assert _shared_limits([positive, signed]) == (-3.0, 3.0)
-    assert _shared_limits([]) == (0.0, 0.0)
-
-
-def test_the_largest_outputs_are_named_the_largest_first():
-    values = np.array([0.5, -9.0, 3.25, 1.0], np.float32)
-    assert largest_units(values, ("ant", "bee", "cat", "dog"), top=3) == [
-        {"unit": 2, "class": "cat", "output": "3.25"},
-        {"unit": 3, "class": "dog", "output": "1.00"},
-        {"unit": 0, "class": "ant", "output": "0.50"},
-    ]
+    assert "100% of the total" in where(np.eye(*shape, dtype=np.float32)[:1], "It")
+    assert where(np.zeros(shape, np.float32), "It") == "It: nothing anywhere"
