@@ -7,15 +7,13 @@ with Enter.
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import streamlit as st
-from PIL import Image
 
-from alexnet_explorer.inspection.mosaic import RGB, to_png
+from alexnet_explorer.inspection.mosaic import RGB, to_jpeg, to_png
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,7 @@ def tiles(
 def _as_url(picture: RGB, photographs: bool) -> str:
     if not photographs:
         return "data:image/png;base64," + base64.b64encode(to_png(picture)).decode()
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(picture)).decode()
 
 
 @st.cache_resource(show_spinner=False)

@@ -156,7 +156,7 @@ def _draw_seen(look: Look, seen: Seen, scale: Scale) -> None:
     with st.container(horizontal=True):
         for picture, caption, alt in pictures:
             with st.container(width=min(PICTURE_PIXELS, column(look.width)) + 4):
-                show(picture, caption, alt, photograph=times == 1)
+                show(picture, caption, alt, photograph=picture is seen.framed or times == 1)
     downloads.offer(
         f"seen {name}", f"{look.picture.title} as {look.model.title} sees it",
         png=lambda: mosaic(np.stack([seen.crop, _as_bytes(as_colours(seen.x[None], largest)[0])]), columns=2, gap=4),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.figures import colour_of, style_of
-from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, overlay, to_png
+from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, overlay, to_jpeg, to_png
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import downloads, frame, lens, networks, pictures
 from alexnet_explorer.ui.text import plain
@@ -149,9 +149,10 @@ def show(picture: RGB, caption: str, alt: str, photograph: bool = False) -> None
     A photograph becomes a JPEG, of a fifth of the bytes, which shows every pixel a little changed.
     """
     if photograph:
-        st.image(picture, alt=alt, width="content", output_format="JPEG")
+        st.image(to_jpeg(picture), alt=alt, width="content", output_format="JPEG")
     else:
-        st.image(to_png(picture), alt=alt, width="content")
+        # Else Streamlit makes a JPEG of it, whose colours run into each other.
+        st.image(to_png(picture), alt=alt, width="content", output_format="PNG")
     st.caption(caption)  # apart from the picture, which a longer caption of its own would stretch and blur
 
 
