@@ -5,6 +5,8 @@ A wrong value ends with one line on stderr that names it and says what is allowe
 
 from __future__ import annotations
 
+import csv
+import glob
 import json
 import signal
 import sys
@@ -18,9 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from .catalogue import DEFAULT_MODEL, find_weights
+from .catalogue import DEFAULT_MODEL, find_model, find_weights
 from .config import DECIDED_ELSEWHERE, MODEL_PRESETS, ConfigError, RunConfig, preset_config
-from .data.images import ImageError, read_image
+from .data.images import ImageError, picture_size, read_image
 from .data.packed import DataError, PackedSet, find_set, list_sets
 from .files import write_atomic
 from .launch.queue import Queue
@@ -252,34 +254,127 @@ def _way_text(way: dict[str, Any]) -> str:
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="image files")],
+    images: Annotated[list[Path], typer.Argument(help="image files, folders of them, or patterns in quotes, '*.jpg'")],
     model: ModelName = DEFAULT_MODEL,
     top: Annotated[int, typer.Option(min=1, help="how many classes")] = 5,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print a table, a line for each class of a picture")] = False,
     as_json: AsJson = False,
     runs: RunsFolder = RUNS,
 ) -> None:
     """The most probable classes of pictures."""
     from .inspection.predict import predict as predict_one
 
-    pictures = [(path, _picture(path)) for path in images]
+    if as_csv and as_json:
+        _fail("--csv: leave --csv or --json out")
+    paths = list(_found(images))
     loaded = _model(model, runs)
-    results = []
-    for path, picture in pictures:
-        predictions = predict_one(loaded, picture, top)
-        results.append(
-            {
-                "path": str(path),
-                "predictions": [
-                    {"label": p.label, "index": p.index, "probability": p.probability} for p in predictions
-                ],
-            }
-        )
-        if not as_json:
-            typer.echo(f"{path}  ({loaded.title})")
-            for p in predictions:
-                typer.echo(f"  {p.probability:6.1%}  {p.label}")
+    results = [(path, predict_one(loaded, picture, top)) for path, picture in _read_found(paths)]
     if as_json:
-        _print_json({"model": loaded.name, "images": results})
+        shown = [{"path": str(path), "predictions": [asdict(p) for p in found]} for path, found in results]
+        _print_json({"model": loaded.name, "images": shown})
+        return
+    if as_csv:
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        table.writerow(("path", "rank", "label", "index", "probability"))
+        for path, found in results:
+            table.writerows((path, rank, p.label, p.index, p.probability) for rank, p in enumerate(found, 1))
+        return
+    for path, found in results:
+        typer.echo(f"{path}  ({loaded.title})")
+        for p in found:
+            typer.echo(f"  {p.probability:6.1%}  {p.label}")
+
+
+@app.command()
+def summary(
+    preset: Annotated[str | None, typer.Option(help=f"one of {', '.join(MODEL_PRESETS)}")] = None,
+    model: Annotated[str | None, typer.Option(help="a gallery model, a run's id, or a weights file")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """A network as a table: what each layer sees of the picture and puts out, its parameters and multiply-adds."""
+    from .inspection.summary import summary as rows_of
+    from .inspection.summary import totals
+
+    if model and preset:
+        _fail("--model: a trained network is what it is; leave --preset or --model out")
+    if settings and not preset:
+        _fail("--set: it changes a preset; say which by --preset")
+    title = preset or model or DEFAULT_MODEL
+    config = preset_config(preset) if preset else _config(title, runs)
+    network = config.with_settings(_changes(settings or [], None, None, None)).model
+    rows = rows_of(network)
+    parameters, multiply_adds = totals(rows)
+    if as_json:
+        counted = {"parameters": parameters, "multiply_adds": multiply_adds}
+        _print_json({"network": title, "layers": [asdict(row) for row in rows], **counted})
+        return
+    typer.echo(title)
+    _columns("layer", "window", "sees", "output", "parameters", "multiply-adds")
+    for row in rows:
+        parts = [f"{row.kernel}×{row.kernel}, stride {row.stride}"] if row.kernel else []
+        parts += [f"pad {row.padding}"] if row.padding else []
+        parts += [f"{row.groups} groups"] if row.groups > 1 else []
+        sees = f"{row.receptive_field}×{row.receptive_field}" if row.receptive_field < network.input_size else "all"
+        counts = [f"{count:,}" if count else "" for count in (row.parameters, row.multiply_adds)]
+        _columns(row.name, ", ".join(parts), sees, "×".join(map(str, row.output)), *counts)
+    _columns("total", "", "", "", f"{parameters:,}", f"{multiply_adds:,}")
+
+
+def _columns(name: str, window: str, sees: str, output: str, *counts: str) -> None:
+    line = f"{name:<10} {window:<30} {sees:>8} {output:>11} {counts[0]:>13} {counts[1]:>15}"
+    typer.echo(line.rstrip())
+
+
+@app.command()
+def inspect(
+    image: Annotated[Path, typer.Argument(help="an image file")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="a new or empty folder, or an earlier one's")],
+    model: ModelName = DEFAULT_MODEL,
+    layers: Annotated[
+        list[str] | None, typer.Option("--layer", help="a layer, conv3 say; may be given again; else all of them")
+    ] = None,
+    unit: Annotated[int | None, typer.Option(min=0, help="of each --layer: its map over the picture")] = None,
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """What a network makes of a picture, as files: predictions, the maps of every layer, statistics, kernels."""
+    from .inspection.export import Export, ExportError, check_folder
+    from .inspection.export import write as write_export
+
+    if unit is not None and not layers:
+        _fail(f"--unit={unit}: say of which layer by --layer")
+    try:
+        check_folder(out.resolve())
+        picture = _picture(image)
+        loaded = _model(model, runs)
+        chosen = _layers(loaded, layers, unit)
+        files = Export(loaded, picture, chosen, unit).files()
+        write_export(out.resolve(), files)
+    except ExportError as error:
+        _fail(f"--out={out}: {error}")
+    if as_json:
+        _print_json({"out": str(out), "image": str(image), **json.loads(files["inspect.json"])})
+    else:
+        typer.echo(f"{len(files)} files of {len(chosen)} layers written to {out}")
+
+
+def _layers(loaded: LoadedModel, given: list[str] | None, unit: int | None) -> list[str]:
+    """The layers of `--layer` by their own names, in the network's order; else all but dropout, which passes all on."""
+    own = loaded.model.layers
+    if not given:
+        return [name for name, layer in own.items() if layer.kind != "dropout"]
+    chosen = set()
+    for name in given:
+        try:
+            chosen.add(loaded.model.resolve(name))
+        except KeyError as error:
+            _fail(f"--layer={name}: {error.args[0]}")
+    for name in own:
+        if name in chosen and unit is not None and unit >= own[name].output[0]:
+            _fail(f"--unit={unit}: {name} has the units 0 to {own[name].output[0] - 1}")
+    return [name for name in own if name in chosen]
 
 
 @app.command()
@@ -679,10 +774,54 @@ def _made(runs: Path) -> Path:
 
 
 def _picture(path: Path) -> Image:
+    return read_image(_bytes(path), path.name)
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return read_image(path.read_bytes(), path.name)
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from error
+
+
+def _found(words: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    """The pictures that files, folders and patterns mean, and whether each was named itself.
+
+    Those that were named have the header of a picture. Raises ImageError.
+    """
+    from .data.tree import folder_tree
+
+    for word in words:
+        if word.is_dir():
+            inside = [word / name for name in folder_tree(word).pictures("")]
+        elif not word.exists() and glob.has_magic(str(word)):
+            names = sorted(glob.glob(str(word), recursive=True))  # noqa: PTH207 (Path.glob takes no whole path)
+            inside = [Path(name) for name in names if Path(name).is_file()]
+        else:
+            picture_size(_bytes(word), word.name)
+            yield word, True
+            continue
+        if not inside:
+            raise ImageError(f"{word}: there are no pictures")
+        yield from ((path, False) for path in inside)
+
+
+def _read_found(paths: Sequence[tuple[Path, bool]]) -> Iterator[tuple[Path, Image]]:
+    """Of a folder or a pattern, what cannot be read is named on stderr and left out. Raises ImageError."""
+    count = 0
+    for done, (path, named) in enumerate(paths, 1):
+        try:
+            picture = _picture(path)
+        except ImageError as error:
+            if named:
+                raise
+            typer.echo(f"left out: {error}", err=True)
+            continue
+        count += 1
+        yield path, picture
+        _show_progress(done / len(paths), f"{done:,} of {len(paths):,} pictures")
+    if not count:
+        raise ImageError("none of these pictures can be read: use JPEG, PNG, GIF, WebP, BMP or TIFF")
 
 
 def _read_labelled(pictures: Sequence[tuple[Path, int]]) -> Iterator[tuple[Image, int]]:
@@ -704,6 +843,13 @@ def _write(path: Path, data: bytes) -> None:
 
 def _model(name: str, runs: Path) -> LoadedModel:
     return _weights(name, runs)[1]
+
+
+def _config(name: str, runs: Path) -> RunConfig:
+    """The config of a network of the catalogue, from its header alone, or of anybody's weights file."""
+    if Path(name).is_file():
+        return _model(name, runs).config
+    return RunConfig.from_json(read_metadata(find_model(name, runs).path)["config"])
 
 
 def _weights(name: str, runs: Path) -> tuple[bytes, LoadedModel]:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from alexnet_explorer.inspection.attribution import METHODS
-from alexnet_explorer.ui import page, views
+from alexnet_explorer.ui import own_link, page, views
 
 here = page.head(
     "saliency",
@@ -14,12 +14,13 @@ chosen = st.segmented_control(
     "Method",
     list(METHODS),
     format_func=lambda key: METHODS[key].title,
-    default="saliency",
+    default=own_link.start("method", "saliency", own_link.one_of(METHODS), "method"),
     key="method",
     required=True,
     persist_state="session",
 )
 method = METHODS[chosen or "saliency"]
+own_link.write("method", None if chosen == "saliency" else chosen)
 st.markdown(f"**{method.title}.** {method.explanation} _{method.paper}_")
 views.side_by_side(views.saliency_view(method.key), views.looks(here))
 page.foot(

@@ -1,6 +1,9 @@
 """What most tests need: a place for data, a packed set of 120 small images, a run config that trains in a second."""
 
+import json
+import re
 import signal
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from alexnet_explorer import cli
 from alexnet_explorer.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from alexnet_explorer.data.packed import PackedWriter
 from alexnet_explorer.runs import Run, new_run
@@ -111,3 +115,42 @@ def trained(tmp_path_factory, pack, small):
         runs = [new_run(small(model__activation=name), packed, root / "runs") for name in ("relu", "tanh")]
         assert [train(run).state for run in runs] == ["done", "done"]
     return Trained(root / "runs", root / "data", *runs)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Runs `python -m alexnet_explorer` with these arguments in this process: exit status, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["alexnet_explorer", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def document(call):
+    """The one JSON document that a command prints, and nothing else."""
+
+    def read(*arguments):
+        status, out, err = call(*arguments, "--json")
+        assert (status, err) == (0, "")
+        return json.loads(out)
+
+    return read
+
+
+@pytest.fixture
+def refused(call):
+    """Checks that a command ends with exit status 2 and one line on stderr, in which a pattern is found."""
+
+    def check(said, *arguments):
+        status, out, err = call(*arguments)
+        assert (status, out) == (2, "")
+        assert len(err.splitlines()) == 1 and re.search(said, err), err
+
+    return check

@@ -29,37 +29,10 @@ TRAIN = [
 
 
 @pytest.fixture
-def call(capsys, monkeypatch):
-    """Runs `python -m alexnet_explorer` with these arguments in this process: exit status, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["alexnet_explorer", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return run
-
-
-@pytest.fixture
 def picture(tmp_path):
     path = tmp_path / "picture.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(path)
     return path
-
-
-@pytest.fixture
-def document(call):
-    """The one JSON document that a command prints, and nothing else."""
-
-    def read(*arguments):
-        status, out, err = call(*arguments, "--json")
-        assert (status, err) == (0, "")
-        return json.loads(out)
-
-    return read
 
 
 # train
@@ -331,7 +304,8 @@ def test_one_method_that_does_not_apply_is_the_same_document(document, trained, 
     ("arguments", "said"),
     [
         (["predict", "missing.png"], "missing.png: No such file"),
-        (["predict", "."], "Is a directory"),
+        (["predict", "{folder}/*.gif"], r"\*\.gif: there are no pictures"),
+        (["predict", "{picture}", "--csv", "--json"], "--csv: leave"),
         (["predict", "{text}"], "notes.jpg"),
         (["predict", "{picture}", "--model", "nothing"], "there is no model 'nothing'; there are: "),
         (["predict", "{picture}", "--model", "{text}"], "notes.jpg"),

@@ -10,21 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from ..data.augment import generator
 from ..data.packed import DataError, PackedSet
 from ..weights import LoadedModel
+from . import filters
 from .evaluate import centre_view, evaluate, ten_crops
-from .filters import kernels
-from .hooks import record
+from .neighbours import feature_rows, last_hidden, pixel_rows, same_class_share
+from .picture_sets import PictureSet
 
 IMAGES = 2000  # test images that are looked at, the same ones for every run
 NEIGHBOURS = 5
-DRAWS = 1000  # of random halves
-BATCH = 250
 
 
 class Reading(NamedTuple):
@@ -49,28 +46,11 @@ def neighbours(loaded: LoadedModel, packed: PackedSet) -> Reading:
     The distance is Euclid's; fc7 is the last hidden layer, after its activation, before dropout. Raises DataError.
     """
     chosen = _some(packed)
-    labels = torch.from_numpy(np.asarray(packed.labels("test"))[chosen])
-    images = packed.images("test")
-    pixels = torch.stack([centre_view(loaded.preprocessing, Image.fromarray(images[number]))[0] for number in chosen])
-    layer = last_hidden(loaded)
-    vectors = []
-    for part in pixels.split(BATCH):
-        with loaded.lock, torch.inference_mode(), record(loaded.model, [layer]) as outputs:
-            loaded.model(loaded.preprocessing.normalise(part))
-            vectors.append(outputs[layer].flatten(1).float())
-    return Reading(_same_class(pixels.flatten(1).float(), labels), _same_class(torch.cat(vectors), labels))
-
-
-def last_hidden(loaded: LoadedModel) -> str:
-    """The activation before the layer that tells the classes: relu7 in the network of 2012."""
-    return [name for name, layer in loaded.model.layers.items() if layer.kind == "activation"][-1]
-
-
-def _same_class(vectors: Tensor, labels: Tensor) -> float:
-    distances = torch.cdist(vectors, vectors)
-    distances.fill_diagonal_(torch.inf)
-    nearest = distances.topk(NEIGHBOURS, largest=False).indices
-    return float((labels[nearest] == labels[:, None]).double().mean())
+    images, labels = packed.images("test"), packed.labels("test")[chosen]
+    pictures = PictureSet(packed.name, "", len(chosen), lambda n: Image.fromarray(images[chosen[n]]), lambda n: None)
+    seen = np.concatenate(list(pixel_rows(loaded.preprocessing, pictures)))
+    vectors = np.concatenate(list(feature_rows(loaded, pictures, last_hidden(loaded))))
+    return Reading(same_class_share(seen, labels, NEIGHBOURS), same_class_share(vectors, labels, NEIGHBOURS))
 
 
 def tower_colour(loaded: LoadedModel, packed: PackedSet) -> Reading:
@@ -80,26 +60,11 @@ def tower_colour(loaded: LoadedModel, packed: PackedSet) -> Reading:
     their means has no sign; by chance it is that of two random halves of all kernels. Raises DataError where the
     network has not two towers, or sees no colours.
     """
-    weights = kernels(loaded.model, "conv1")
+    weights = filters.kernels(loaded.model, "conv1")
     if loaded.model.config.towers != 2 or weights.shape[1] != 3:
         raise DataError("The towers' colours are those of a network with two towers on RGB images: set model.towers=2.")
-    shares = colourfulness(weights)
-    half = len(shares) // 2
-    rng = np.random.default_rng(0)
-    by_chance = [_apart(rng.permutation(shares), half) for _ in range(DRAWS)]
-    return Reading(float(np.mean(by_chance)), _apart(shares, half))
-
-
-def colourfulness(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of kernels (K, 3, kh, kw), the share of each one's energy that is no grey: (K,), 0–1."""
-    grey = 3 * (weights.mean(axis=1) ** 2).sum(axis=(1, 2))
-    energy = (weights**2).sum(axis=(1, 2, 3))
-    shares: NDArray[np.float32] = 1 - grey / np.maximum(energy, np.finfo(np.float32).tiny)
-    return shares
-
-
-def _apart(shares: NDArray[np.float32], half: int) -> float:
-    return float(abs(shares[:half].mean() - shares[half:].mean()))
+    found = filters.tower_colour(filters.colourfulness(weights), 2)
+    return Reading(found.chance, found.apart)
 
 
 def _some(packed: PackedSet) -> list[int]:

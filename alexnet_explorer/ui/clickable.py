@@ -7,11 +7,13 @@ with Enter.
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import streamlit as st
+from PIL import Image
 
 from alexnet_explorer.inspection.mosaic import RGB, to_png
 
@@ -35,11 +37,14 @@ def tiles(
     chosen: int | None,
     label: Callable[[int], str],
     on_choose: Callable[[int], None],
+    *,
+    photographs: bool = False,
 ) -> None:
     """Draw a picture (H, W, 3) at its own size, or as wide as there is room.
 
     The tile `chosen` is outlined; `label` names a tile while the pointer rests on it. `on_choose` is called with the
-    number of the tile that was clicked, before the page is drawn again.
+    number of the tile that was clicked, before the page is drawn again. `photographs` travel as a JPEG, with a fifth of
+    the bytes.
     """
 
     def take() -> None:
@@ -50,7 +55,7 @@ def tiles(
     _component()(
         key=key,
         data={
-            "picture": "data:image/png;base64," + base64.b64encode(to_png(picture)).decode(),
+            "picture": _as_url(picture, photographs),
             "pixels": [picture.shape[1], picture.shape[0]],
             "grid": asdict(grid),
             "alt": alt,
@@ -59,6 +64,14 @@ def tiles(
         },
         on_tile_change=take,
     )
+
+
+def _as_url(picture: RGB, photographs: bool) -> str:
+    if not photographs:
+        return "data:image/png;base64," + base64.b64encode(to_png(picture)).decode()
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 @st.cache_resource(show_spinner=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
+from PIL import Image
 from streamlit.navigation.page import Page as StreamlitPage
 
 from alexnet_explorer.catalogue import DEFAULT_MODEL, TWINS, ModelEntry
@@ -17,7 +18,7 @@ from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import Run, RunError, find_run
-from alexnet_explorer.ui import lens, networks, own_link, pictures
+from alexnet_explorer.ui import bringing, lens, networks, own_link, pictures, set_pictures
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
@@ -39,8 +40,7 @@ class Page:
     icon: str
     uses: frozenset[str] = frozenset()
     layer_kinds: tuple[str, ...] = ALL_KINDS
-    first_layer: str = "conv1"  # where the lens names none
-    whole_layers: tuple[str, ...] = ()  # drawn with all their units at once: none is to be chosen
+    first_layer: str = "conv1"  # where the lens names none; "": the last hidden one
     one_layer: bool = False  # the weights of the layer are enough, so that partial snapshots can be shown
     also_partial: str = ""  # one of its views needs this layer alone, so that epochs of which it was kept are offered
     least_models: int = 1  # with fewer in the lens, the gallery's are added
@@ -60,11 +60,12 @@ PAGES = (
     Page("home", "Home", "home"),
     Page("predict", "Predict", "image_search", frozenset({"picture", "models", "epoch"})),
     Page("filters", "Filters", "grid_view", frozenset({"models", "epoch", "layer", "unit"}), ("conv",),
-         whole_layers=("conv1",), one_layer=True),
+         one_layer=True),
     Page("activations", "Activations", "layers", frozenset({"picture", "models", "epoch", "layer", "unit"}),
          first_layer="relu1"),
     Page("arithmetic", "Arithmetic", "calculate", frozenset({"picture", "models", "epoch", "layer", "unit"}),
          (*ALL_KINDS, "dropout")),
+    Page("neighbours", "Neighbours", "hub", frozenset({"picture", "models", "epoch", "layer"}), first_layer=""),
     Page("saliency", "Saliency", "visibility", frozenset({"picture", "models", "epoch", "target"})),
     Page("train", "Train", "model_training"),
     Page("runs", "Runs", "list_alt"),
@@ -153,7 +154,7 @@ def choose(page: Page) -> None:
         _select(
             "Layer", "layer", list(layers), name, [f"{n}  ·  {'×'.join(map(str, layers[n].output))}" for n in layers]
         )
-        if "unit" in page.uses and name not in page.whole_layers:
+        if "unit" in page.uses:
             _choose_unit(layers[name].output[0])
     if "target" in page.uses:
         _choose_target(first.classes)
@@ -207,50 +208,50 @@ def shared_epochs(page: Page, found: Sequence[ModelEntry], layer: str) -> list[i
 
 
 def layer_for(page: Page, layers: Iterable[str]) -> str:
-    """The lens's layer where this network has it (relu1 is tanh1 where tanh was chosen), else the page's first."""
+    """The lens's layer where this network has it (relu1 is tanh1 where tanh was chosen), else the page's own."""
     names = list(layers)
     for wanted in (lens.current().layer, page.first_layer):
         for name in names:
             if wanted and (name == wanted or same_place(name, wanted)):
                 return name
-    return names[0]
+    hidden = [name for name in names if _place(name)]
+    return hidden[-1] if hidden and not page.first_layer else names[0]
 
 
 def same_place(name: str, other: str) -> bool:
     """Whether two layer names mean the activation of the same number: relu1 and tanh1."""
-    kinds = ("relu", "tanh", "sigmoid")
-    numbers = [n[len(kind) :] for n in (name, other) for kind in kinds if n.startswith(kind)]
-    return len(numbers) == 2 and numbers[0] == numbers[1]
+    return _place(name) == _place(other) != ""
+
+
+def _place(name: str) -> str:
+    """The number of an activation; of another layer none."""
+    return next((name[len(kind) :] for kind in ("relu", "tanh", "sigmoid") if name.startswith(kind)), "")
 
 
 def _choose_picture() -> None:
-    names = pictures.names()
     wanted = lens.current().picture
-    if wanted not in names:
-        st.info("The picture of this link was uploaded in another session: here is a sample instead.")
-        wanted = lens.change(picture=next(iter(SAMPLES))).picture
-    _select("Picture", "picture", list(names), wanted, list(names.values()))
     picture = pictures.open_picture(wanted)
+    if picture is None:
+        where = "is of a data set that is not on this machine" if wanted.startswith("set-") else (
+            "was uploaded in another session")  # fmt: skip
+        st.info(f"The picture of this link {where}: here is a sample instead.")
+        wanted = lens.change(picture=next(iter(SAMPLES))).picture
+        picture = pictures.open_picture(wanted)
+    names = pictures.names() | ({picture.name: picture.title} if picture else {})
+    _select("Picture", "picture", list(names), wanted, list(names.values()))
     if picture:
-        thumbnail = picture.image.copy()
-        thumbnail.thumbnail((280, 200))
-        st.image(thumbnail, alt=f"The chosen picture: {picture.title}")
-    upload = st.file_uploader(
-        "Your own picture", pictures.UPLOAD_TYPES, key="lens_upload", on_change=_take_upload, max_upload_size=20
-    )
-    if upload and (message := st.session_state.get("upload_error")):
-        st.error(plain(message), icon=":material/broken_image:")
+        st.image(_thumbnail(picture.image), alt=f"The chosen picture: {picture.title}", output_format="JPEG")
+    set_pictures.choose()
+    bringing.show()
 
 
-def _take_upload() -> None:
-    file = st.session_state["lens_upload"]
-    st.session_state["upload_error"] = None
-    if file is None:
-        return
-    try:
-        lens.change(picture=pictures.keep_upload(file.getvalue(), file.name), target=None)
-    except ImageError as error:
-        st.session_state["upload_error"] = str(error)
+def _thumbnail(image: Image.Image) -> Image.Image:
+    """At most 280×200 pixels; of a small picture, each pixel several times."""
+    if (times := min(128 // image.width, 128 // image.height)) > 1:
+        return image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+    thumbnail = image.copy()
+    thumbnail.thumbnail((280, 200))
+    return thumbnail
 
 
 def _choose_models(page: Page) -> list[ModelEntry]:

@@ -1,4 +1,4 @@
-"""The visitor's pictures: samples that ship with the libraries, and what was uploaded in this session."""
+"""The visitor's pictures: samples that ship with the libraries, what was uploaded in this session, a data set's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from PIL import Image, ImageOps
 
 from alexnet_explorer.data.images import read_image
 from alexnet_explorer.data.samples import SAMPLES, load_sample
+from alexnet_explorer.inspection.picture_sets import of_name
 
 UPLOAD_TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 MOST_UPLOADS = 8
-_KEY = "uploads"
+_KEY, _LAST = "uploads", "picture_of_a_set"
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Picture:
     name: str
     title: str
     image: Image.Image
+    label: str | None = None  # its class, where it is an image of a data set
 
     @property
     def key(self) -> str:
@@ -38,13 +40,29 @@ def names() -> dict[str, str]:
 
 
 def open_picture(name: str) -> Picture | None:
-    """The picture of that name, or None where this session does not have it (an upload of somebody else's)."""
+    """The picture of that name, or None where it is not there: an upload of another session, a set not on this machine.
+
+    `set-<key>-<number>` is an image of a packed set (`inspection.picture_sets`).
+    """
     if name in SAMPLES:
         return Picture(name, SAMPLES[name].title, _sample(name))
     if name in _uploads():
         title, image = _uploads()[name]
         return Picture(name, title, image)
-    return None
+    return _of_a_set(name)
+
+
+def _of_a_set(name: str) -> Picture | None:
+    last: Picture | None = st.session_state.get(_LAST)  # a page asks several times; to look for a set takes a while
+    if last and last.name == name:
+        return last
+    if (found := of_name(name)) is None:
+        return None
+    pictures, number = found
+    label = pictures.label(number)
+    title = f"{label} · image {number} of {pictures.name}"
+    st.session_state[_LAST] = picture = Picture(name, title, pictures.picture(number), label)
+    return picture
 
 
 def keep_upload(data: bytes, title: str) -> str:

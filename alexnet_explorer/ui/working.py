@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import streamlit as st
 from PIL import Image
 
+from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.inspection.mosaic import RGB
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui.text import plain
@@ -43,7 +44,7 @@ class Work(threading.Thread, Generic[T]):
     def run(self) -> None:
         try:
             self.result = self._act(self._hear)
-        except RunError as error:
+        except (RunError, DataError) as error:
             self.message = str(error)
 
     def stop(self) -> None:

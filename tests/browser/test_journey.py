@@ -37,8 +37,9 @@ FLAGS = (
     "--no-first-run", "--disable-dev-shm-usage",
 )  # fmt: skip
 PATIENCE = 120_000  # milliseconds; a machine may be busy
-PAGES = {"Predict": "Predict", "Filters": "Filters", "Activations": "Activations", "Saliency": "Saliency",
-         "Train": "Train", "Runs": "Runs", "Compare": "Compare", "Home": "AlexNet Explorer"}  # fmt: skip
+PAGES = {"Predict": "Predict", "Filters": "Filters", "Activations": "Activations", "Arithmetic": "Arithmetic",
+         "Saliency": "Saliency", "Train": "Train", "Runs": "Runs", "Compare": "Compare",
+         "Home": "AlexNet Explorer"}  # fmt: skip
 # Under a link to a page Streamlit's own script asks for these beside the page first, then at the root.
 LOCAL = re.compile(r"(https?|wss?)://localhost:|data:|blob:")
 PROBING = re.compile(r"/\w+/_stcore/(health|host-config)$")

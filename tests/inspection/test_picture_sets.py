@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alexnet_explorer.inspection.activations import walk
-from alexnet_explorer.inspection.picture_sets import of_packed, of_pictures, scan
+from alexnet_explorer.inspection.picture_sets import of_name, of_packed, of_pictures, scan
 
 
 @pytest.fixture
@@ -57,6 +57,26 @@ def test_some_of_a_packed_set_are_the_same_ones_each_time(packed):
     some, again = of_packed(packed, most=2), of_packed(packed, most=2)
     assert some.count == 2 and some.key == again.key != of_packed(packed).key
     assert [some.picture(n).tobytes() for n in (0, 1)] == [again.picture(n).tobytes() for n in (0, 1)]
+
+
+@pytest.mark.parametrize(("split", "most"), [("test", 2000), ("train", 7)])
+def test_a_picture_of_a_packed_set_is_found_by_its_name(packed, split, most):
+    pictures = of_packed(packed, split, most)
+    found, number = of_name(pictures.name_of(5))
+    assert (found.key, number) == (pictures.key, 5)
+    assert found.picture(5).tobytes() == pictures.picture(5).tobytes()
+
+
+def test_the_names_of_given_pictures_are_their_own(three):
+    assert [three.name_of(number) for number in range(3)] == ["a", "b", "c"]
+
+
+def test_a_name_of_nothing_here_finds_nothing(packed):
+    key = of_packed(packed).key
+    wrong = [f"set-{key}-45", f"set-{key}-05", f"set-{key}-", f"set-{packed.digest}-test-0-0", "cat", "set-", "",
+             f"set-{packed.digest}-test-999-0", f"set-{packed.digest}-val-45-0",
+             f"set-{'0' * 16}-test-45-0"]  # fmt: skip
+    assert [of_name(name) for name in wrong] == [None] * len(wrong)
 
 
 def test_a_layer_that_is_not_there(tiny, three):

@@ -63,6 +63,11 @@ class Visitor(AppTest):
         return [chart.proto.alt for chart in self.main.get("plotly_chart")]
 
     @property
+    def drawn(self):
+        """The pictures of the page, those that can be clicked among them."""
+        return [*self.main.image, *self.main.get("bidi_component")]
+
+    @property
     def captions(self):
         """The small print of the page, as under its pictures."""
         return [caption.value for caption in self.main.caption]
