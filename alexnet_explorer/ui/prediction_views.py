@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from alexnet_explorer.data.samples import SAMPLES, Truth, places
 from alexnet_explorer.figures import prediction_bars
 from alexnet_explorer.inspection.mosaic import RGB, as_colours, mosaic
-from alexnet_explorer.ui import downloads
+from alexnet_explorer.ui import downloads, thumbnails
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.views import COLUMN_GAP, Array, Look, Scale, View, column, enlarged, show
 
@@ -124,8 +124,7 @@ class Seen:
 def _see(look: Look) -> Seen:
     from alexnet_explorer.inspection.predict import network_input, seen_box
 
-    small = look.picture.image.copy()
-    small.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
+    small = thumbnails.fitted(look.picture.image, PICTURE_PIXELS, PICTURE_PIXELS)
     box = seen_box(look.model.preprocessing, *small.size)
     pencil = ImageDraw.Draw(small)
     for inset, colour in ((0, "black"), (1, "white"), (2, "black")):
