@@ -137,3 +137,10 @@ def test_networks_of_other_kinds(visit, make_run, fields):
         visitor = visit("activations", models=run.id, layer=layer, view=view, epoch=1)
         assert not visitor.exception and visitor.complaints == []
         assert visitor.link["layer"] == layer and visitor.main.image
+
+
+def test_a_network_without_the_layer_says_so_and_shows_another(visit, make_run):
+    run = make_run()
+    visitor = visit("activations", models=f"{RELU},{run.id}", layer="pool5")
+    assert [info.value.partition("** ")[2] for info in visitor.info] == ["has no layer pool5: here is relu1 instead."]
+    assert not visit("activations", models=f"{RELU},{TANH}", layer="relu2").info[1:]  # tanh2 is its relu2
