@@ -66,6 +66,9 @@ class ModelConfig(_Config):
     activation: Activation = Field("relu", description="the non-linearity [3.1]")
     towers: int = Field(1, ge=1, le=8, description="separate paths, one a GPU in 2012 [3.2]")
     grouped: tuple[int, ...] = Field((2, 4, 5), description="convolutions that see their own tower only")
+    groups: int = Field(
+        0, ge=0, le=8, description="parts of those; 0: one a tower; 2 in Caffe's AlexNet, whose LRN spans all maps"
+    )
 
     lrn: bool = Field(True, description="local response normalisation [3.3]")
     lrn_after: tuple[int, ...] = (1, 2)
@@ -148,9 +151,10 @@ class ModelConfig(_Config):
             zip(self.widths, self.kernels, self.strides, self.paddings, strict=True), 1
         ):
             if n in self.convolutions:
-                groups = self.towers if n in self.grouped else 1
-                if width % self.towers or shape[0] % groups:
-                    raise ValueError(f"towers={self.towers} does not divide the channels of conv{n} "
+                groups = (self.groups or self.towers) if n in self.grouped else 1
+                if width % self.towers or width % groups or shape[0] % groups:
+                    field = "groups" if self.groups else "towers"
+                    raise ValueError(f"{field}={getattr(self, field)} does not divide the channels of conv{n} "
                                      f"({shape[0]} in, {width} out)")  # fmt: skip
                 side = (shape[1] + 2 * padding - kernel) // stride + 1
                 if padding < 0 or side < 1:

@@ -246,6 +246,33 @@ def histogram(values: ArrayLike, x_title: str, colour: str = RUN_COLOURS[0], bin
     return figure
 
 
+def histograms(
+    groups: Sequence[tuple[str, str, ArrayLike]], x_title: str, y_title: str, low: float, high: float, bins: int = 20
+) -> go.Figure:
+    """How often each value occurs in several groups (name, colour, values), in bins that they share, side by side."""
+    figure = _figure(x_title, y_title)
+    for name, colour, values in groups:
+        counts, edges = np.histogram(np.asarray(values, dtype=np.float64), bins, (low, high))
+        figure.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=counts, marker_color=colour, name=_text(name))
+    top = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    figure.update_layout(bargap=0.1, barmode="group", showlegend=len(groups) > 1, legend=top)
+    figure.update_xaxes(range=[low, high])
+    return figure
+
+
+def likeness(table: ArrayLike, rows: Sequence[str], columns: Sequence[str], y_title: str, x_title: str) -> go.Figure:
+    """How alike layers are, 0 to 1, as a heat map: (rows, columns), the first layers at the top left."""
+    figure = _figure(_text(x_title), _text(y_title))
+    figure.add_heatmap(
+        z=np.asarray(table, dtype=np.float32).round(3), x=list(columns), y=list(rows), zmin=0, zmax=1,
+        colorscale="viridis", colorbar={"title": {"text": "CKA"}, "thickness": 12},
+        hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(type="category", showgrid=False, constrain="domain", tickangle=-60, dtick=1)
+    figure.update_yaxes(type="category", showgrid=False, autorange="reversed", dtick=1)
+    return figure
+
+
 def parallel(dimensions: Sequence[Dimension]) -> go.Figure:
     """Parallel coordinates: a line a run through its value on each axis, coloured by the last of them."""
     axes = []

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from safetensors import SafetensorError, safe_open
 VERSION = "1"
 MAX_BYTES = 2**30
 MAX_HEADER_BYTES = 2**23
+Prepared = Literal["as the file says", "as Caffe's", "as PyTorch's"]
+"""How pictures are brought to a network from elsewhere, see `weights_import`."""
+
 _DTYPES = {"float16": "F16", "float32": "F32"}
 
 

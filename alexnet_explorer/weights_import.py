@@ -1,6 +1,7 @@
-"""Weights from elsewhere as files of our own: a user's `.pth` or `.safetensors`, torchvision's ImageNet AlexNet.
+"""Weights from elsewhere as files of our own: a user's `.pth`, `.safetensors` or `.onnx`, torchvision's AlexNet.
 
-Nothing is unpickled but tensors. A foreign state dict is renamed, then matched strictly against every preset.
+Nothing is unpickled but tensors. A foreign state dict is renamed, then matched strictly against every preset; an ONNX
+file has its whole network in it (`onnx_import`), and is taken as it is.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import io
+import json
 import os
 import pickle
 import re
@@ -20,13 +22,15 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .config import MODEL_PRESETS, DataConfig, ModelConfig, RunConfig, Shape
-from .data.preprocess import Preprocessing, canvas_for
+from .data.preprocess import LUMA, Preprocessing, canvas_for
+from .onnx_import import OnnxNetwork, read_onnx
 from .weights import build, compare, differences, parameter_shapes, parse_weights, save_weights, tensors_of
-from .weights_file import MAX_BYTES, WeightsError, read_bytes, read_header
+from .weights_file import MAX_BYTES, Prepared, WeightsError, read_bytes, read_header
 
 TORCHVISION_URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 TORCHVISION_FILE = "torchvision-imagenet.safetensors"
@@ -38,10 +42,14 @@ TORCHVISION_NAMES = {
 # Of ImageNet's pixels, in grey levels, as torchvision's weights were trained with.
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+# Caffe's, of ImageNet's pixels in grey levels; it divides by nothing, and takes blue first.
+CAFFE_MEAN = (123.0, 117.0, 104.0)
 
 TIMEOUT_S = 5.0
 ATTEMPTS = 5
 CHUNK_BYTES = 2**18
+
+UNKNOWN = "unknown (user's file)"
 
 Progress = Callable[[int, int], None]
 
@@ -55,13 +63,15 @@ def rename_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def import_weights(data: bytes | Path, filename: str, folder: Path) -> Path:
+def import_weights(data: bytes | Path, filename: str, folder: Path, prepared: Prepared = "as the file says") -> Path:
     """Bring a user's file into `folder` as a weights file of our own; gives the path of that file.
 
     Read are our own files, and state dicts with our or torchvision's names, as PyTorch (also nested under
     `state_dict`, `model_state_dict` or `model`, also from `DataParallel`) or safetensors. Shapes tell the preset, the
     number of towers and of classes; activation, LRN and pooling cannot be told from them and are the preset's.
     Without metadata of ours the input is scaled as torchvision's models are, and 1000 classes are ImageNet's.
+    An ONNX file (`.onnx`) has all but classes and input in its graph. Of the input it rarely says more than its size:
+    `prepared` is how its pictures were; unless it is given, as PyTorch's where PyTorch wrote the file, else as Caffe's.
     The new name comes from `filename`'s letters and digits; the same content again gives the file that is there.
 
     Raises WeightsError: not a weights file, damaged, more than tensors in it, over 1 GB, or what differs from the
@@ -77,7 +87,10 @@ def import_weights(data: bytes | Path, filename: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as work:
             part = Path(work) / "weights.safetensors"
-            _convert(data, part, shown, title=shown, trained_on="unknown (user's file)")
+            if _is_onnx(data, shown):
+                _convert_onnx(read_onnx(data, shown), part, shown, prepared)
+            else:
+                _convert(data, part, shown, title=shown, trained_on=UNKNOWN)
             return _settle(part, folder, slug)
     except OSError as error:
         raise WeightsError(f"{shown} could not be stored: {error.strerror}.") from None
@@ -192,7 +205,7 @@ def _convert(data: bytes, target: Path, shown: str, *, title: str, trained_on: s
     model = _recognise({name: tuple(tensor.shape) for name, tensor in state.items()}, shown)
     config = RunConfig(model=model, data=DataConfig(name=trained_on))
     size = model.input_size
-    canvas = canvas_for(256 if size >= 224 else size, size)
+    canvas = _canvas("", size)
     mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     save_weights(
         target,
@@ -203,6 +216,70 @@ def _convert(data: bytes, target: Path, shown: str, *, title: str, trained_on: s
         half=all(tensor.dtype == torch.float16 for tensor in state.values()),
         extra={"title": title},
     )
+
+
+def _is_onnx(data: bytes, shown: str) -> bool:
+    # What every writer puts first is the version of the format, the field that a byte of 8 stands for.
+    return shown.lower().endswith(".onnx") or (data.startswith(b"\x08") and not _is_safetensors(data))
+
+
+def _convert_onnx(found: OnnxNetwork, target: Path, shown: str, prepared: Prepared) -> None:
+    """Write the network of an ONNX file to `target` as one of ours."""
+    model, size = found.model, found.model.input_size
+    if model.in_channels not in (1, 3):
+        raise WeightsError(f"{shown} takes in pictures of {model.in_channels} channels: allowed are 3 (colour) and 1 "
+                           "(grey).")  # fmt: skip
+    tensors = {name: torch.from_numpy(np.array(values)) for name, values in found.tensors.items()}
+    caffe = prepared == "as Caffe's" or (prepared == "as the file says" and not found.producer.startswith("pytorch"))
+    if found.mean is not None and found.std is not None:
+        mean, std = torch.from_numpy(found.mean), torch.from_numpy(found.std)
+        how = "The file says itself what is subtracted and divided by; its channels are taken as red, green, blue."
+    elif caffe:
+        mean, std = _channels(CAFFE_MEAN, model), torch.ones(model.in_channels, 1, 1)
+        tensors["conv1.weight"] = tensors["conv1.weight"].flip(1)
+        how = ("Pictures are prepared as Caffe's: the mean pixel (123 red, 117 green, 104 blue) is subtracted; the "
+               "kernels of conv1, which took blue first, are turned round to red first.")  # fmt: skip
+    else:
+        mean, std = _channels(IMAGENET_MEAN, model), _channels(IMAGENET_STD, model)
+        how = "Pictures are prepared as PyTorch's: red first, each channel to ImageNet's mean 0 and deviation 1."
+    if found.declared not in (None, size):
+        how += (f" The file says {found.declared}×{found.declared} pixels; its layers fit {size}×{size}, "
+                "which it sees here.")  # fmt: skip
+    about = found.metadata
+    save_weights(
+        target,
+        build(model, tensors, shown),
+        Preprocessing(_canvas(about.get("canvas", ""), size), size, mean, std),
+        _names(about.get("classes", ""), model.num_classes) or _classes(model.num_classes),
+        RunConfig(model=model, data=DataConfig(name=about.get("trained_on", "")[:120] or UNKNOWN)),
+        half=all(tensor.dtype == torch.float16 for name, tensor in tensors.items() if name.endswith(".weight")),
+        folders=_names(about.get("folders", ""), model.num_classes),
+        extra={"title": shown, "note": how},
+    )
+
+
+def _channels(values: tuple[float, float, float], model: ModelConfig) -> Tensor:
+    """Of red, green and blue; or of the grey that is made of them: (C, 1, 1)."""
+    if model.in_channels == 1:
+        return torch.tensor([sum(value * share for value, share in zip(values, LUMA, strict=True))])[:, None, None]
+    return torch.tensor(values)[:, None, None]
+
+
+def _canvas(text: str, size: int) -> int:
+    """The side that an export of ours states, or the usual one."""
+    if text.isdecimal() and len(text) < 5 and size <= int(text) <= 4096:
+        return int(text)
+    return canvas_for(256 if size >= 224 else size, size)
+
+
+def _names(text: str, count: int) -> list[str]:
+    """A JSON list of so many names; empty where it is none."""
+    try:
+        names = json.loads(text) if text else []
+    except (ValueError, RecursionError):
+        return []
+    good = isinstance(names, list) and len(names) == count and all(isinstance(name, str) for name in names)
+    return names if good else []
 
 
 def _is_safetensors(data: bytes) -> bool:

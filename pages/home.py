@@ -28,6 +28,7 @@ WAYS = (
     ("predict", "See what a network says", "The five best guesses for a photograph, and the few pixels they rest on."),
     ("filters", "Look at what it learned", "The kernels as pictures: edges and colours that nobody programmed."),
     ("activations", "Follow a picture through", "Every layer's maps, from pixels to meaning."),
+    ("arithmetic", "Check its sums", "Any number of any layer, term by term, back to the pixels."),
     ("saliency", "Ask it why", "Which pixels the answer hangs on, by five methods."),
     (
         "train",

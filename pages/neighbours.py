@@ -25,5 +25,5 @@ layer = neighbours.last_hidden(network)                 # relu7
 rows = np.concatenate(list(neighbours.feature_rows(network, pictures, layer)))
 row = neighbours.features(network, Image.open("photograph.jpg").convert("RGB"), layer)
 found = neighbours.nearest(neighbours.distances(rows, row), 6)
-print([(pictures.label(n), d) for n, d in zip(found.numbers, found.distances)])""",
+print([(pictures.label(n), f"{d:.1f}") for n, d in zip(found.numbers, found.distances)])""",
 )

@@ -18,9 +18,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"config", "files", "weights_file", "words"},
     {"model", "data", "script", "commands", "document", "notes"},
-    {"runs", "weights"},
+    {"runs", "weights", "onnx_import"},
     {"trash"},
-    {"weights_import", "catalogue", "training", "launch"},
+    {"weights_import", "onnx_export", "catalogue", "training", "launch"},
     {"inspection", "comparing", "listing", "transfer"},
     {"figures", "studies", "bench"},
     {"report"},

@@ -90,7 +90,8 @@ def test_the_digest_changes_with_every_field_and_not_with_the_order_of_the_augme
         "model.preset": "x", "model.input_size": 40, "model.in_channels": 1, "model.num_classes": 11,
         "model.widths": "32,64,96,96,60", "model.kernels": "5,5,3,3,1", "model.strides": "1,1,1,1,2",
         "model.paddings": "2,2,1,1,2", "model.convolutions": "1,2,3,5", "model.fc_widths": "256",
-        "model.activation": "tanh", "model.towers": 2, "model.grouped": "2", "model.lrn": False, "model.lrn_after": "1",
+        "model.activation": "tanh", "model.towers": 2, "model.grouped": "2", "model.groups": 2, "model.lrn": False,
+        "model.lrn_after": "1",
         "model.lrn_kind": "within-map", "model.lrn_place": "after-pool", "model.lrn_size": 3, "model.lrn_alpha": 0.1,
         "model.lrn_beta": 0.5, "model.lrn_k": 1, "model.pooling": "non-overlapping", "model.pool_after": "1,2,4",
         "model.pool_kinds": "max,max,avg", "model.dropout": 0.4, "model.dropout_place": "before-fc",
@@ -114,6 +115,7 @@ def test_the_digest_changes_with_every_field_and_not_with_the_order_of_the_augme
     ("settings_", "said"),
     [
         ({"model.towers": 3}, r"towers=3 does not divide the channels of conv1 \(3 in, 32 out\)"),
+        ({"model.groups": 5}, r"groups=5 does not divide the channels of conv2 \(32 in, 64 out\)"),
         ({"model.towers": 2, "model.grouped": "1"}, r"towers=2 does not divide the channels of conv1 \(3 in, 32 out\)"),
         ({"model.input_size": 8, "model.pool_after": "1,2,3,4", "model.pool_kinds": "max,max,max,max"},
          r"pool4: the 1×1 map pools away to nothing"),

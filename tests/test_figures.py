@@ -16,7 +16,9 @@ from alexnet_explorer.figures import (
     curves,
     dots,
     histogram,
+    histograms,
     intervals,
+    likeness,
     parallel,
     prediction_bars,
     scatter,
@@ -235,3 +237,18 @@ def test_dots_have_a_row_a_class_and_a_colour_a_run():
     figure = dots(["cat", MARKED], [("a", "#111111", [1.0, np.nan]), ("b", "#222222", [2.0, 3.0])], "error (%)")
     assert list(figure.layout.yaxis.ticktext) == ["cat", SHOWN] and figure.layout.yaxis.autorange == "reversed"
     assert [trace.marker.color for trace in figure.data] == ["#111111", "#222222"]
+
+
+def test_groups_share_their_bins():
+    figure = histograms([("one", "#000000", [0.1, 0.2, 0.9]), ("<b>", "#ffffff", [0.95])], "x", "y", 0, 1, bins=2)
+    assert [list(bar.y) for bar in figure.data] == [[2, 1], [0, 1]] and list(figure.data[0].x) == [0.25, 0.75]
+    assert figure.data[1].name == "&lt;b&gt;" and figure.layout.showlegend
+    assert not histograms([("one", "#000000", [0.1])], "x", "y", 0, 1).layout.showlegend
+
+
+def test_the_likeness_of_layers_is_drawn_from_the_first_layer_down():
+    figure = likeness([[1, 0.5, 0], [0.2, 0.7, 0.1]], ["conv1", "fc2"], ["conv1", "conv2", "fc3"], "<a>", "b")
+    (heat,) = figure.data
+    assert (heat.zmin, heat.zmax) == (0, 1) and list(heat.x) == ["conv1", "conv2", "fc3"]
+    assert np.allclose(heat.z[1], [0.2, 0.7, 0.1]) and figure.layout.yaxis.autorange == "reversed"
+    assert figure.layout.yaxis.title.text == "&lt;a&gt;"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,12 +24,12 @@ from PIL import Image
 from ..weights import LoadedModel
 from .activations import statistics, walk
 from .filters import filters, kernels
-from .mosaic import Colormap, limits, mosaic, overlay, to_png
+from .mosaic import Colormap, heat_limit, limits, mosaic, overlay, to_png
 from .predict import predict
 
 MANIFEST = "inspect.json"
 WIDTH = 1024  # pixels that a mosaic fills, if its maps are small
-MOST_ZOOM = 16
+MOST_ZOOM = 8
 TOP = 5  # classes in the manifest; the table has all
 
 Array = NDArray[np.float32]
@@ -84,14 +85,14 @@ class Export:
         """Of the layer that sees colours, its kernels as such; of another one a row a kernel, a column an input map."""
         weights = kernels(self.loaded.model, name)
         count, seen, side, _ = weights.shape
-        largest = float(np.abs(weights).max())
-        about = {"file": f"{name}-kernels.png", "lowest": -largest, "highest": largest}
-        if self.loaded.model.layers[name].number == 1 and seen in (1, 3):
-            layout = _layout(count, side)
-            return {**about, "colormap": "rgb", **layout}, to_png(mosaic(filters(self.loaded.model, name), **layout))
-        tiles = weights.reshape(-1, side, side)
-        picture = mosaic(tiles, columns=seen, colormap="diverging", vmin=-largest, vmax=largest)
-        return {**about, "colormap": "diverging", "columns": seen, "zoom": 1}, to_png(picture)
+        colours = self.loaded.model.layers[name].number == 1 and seen in (1, 3)
+        # A few weights are far larger than the others, which would be white beside them.
+        limit = float(np.abs(weights).max()) if colours else heat_limit(weights)
+        about = {"file": f"{name}-kernels.png", "colormap": "rgb" if colours else "diverging", "lowest": -limit}
+        layout = _layout(count, side) if colours else _layout(seen**2, side)
+        tiles = filters(self.loaded.model, name) if colours else weights.reshape(-1, side, side)
+        picture = mosaic(tiles, **layout, colormap="diverging", vmin=-limit, vmax=limit)
+        return {**about, "highest": limit, **layout}, to_png(picture)
 
     def _unit(self, name: str, values: Array, seen: NDArray[np.uint8], files: dict[str, bytes]) -> dict[str, Any]:
         """The unit's value, or its map over what the network sees."""
@@ -125,7 +126,7 @@ class _Layout(TypedDict):
 
 
 def _layout(count: int, side: int) -> _Layout:
-    columns = int(np.ceil(np.sqrt(count)))
+    columns = math.ceil(math.sqrt(count))
     return {"columns": columns, "zoom": max(1, min(MOST_ZOOM, WIDTH // (columns * (side + 1))))}
 
 

@@ -10,20 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from ..data.augment import generator
 from ..data.packed import DataError, PackedSet
 from ..weights import LoadedModel
+from . import filters
 from .evaluate import centre_view, evaluate, ten_crops
-from .filters import kernels
 from .neighbours import feature_rows, last_hidden, pixel_rows, same_class_share
 from .picture_sets import PictureSet
 
 IMAGES = 2000  # test images that are looked at, the same ones for every run
 NEIGHBOURS = 5
-DRAWS = 1000  # of random halves
 
 
 class Reading(NamedTuple):
@@ -62,26 +60,11 @@ def tower_colour(loaded: LoadedModel, packed: PackedSet) -> Reading:
     their means has no sign; by chance it is that of two random halves of all kernels. Raises DataError where the
     network has not two towers, or sees no colours.
     """
-    weights = kernels(loaded.model, "conv1")
+    weights = filters.kernels(loaded.model, "conv1")
     if loaded.model.config.towers != 2 or weights.shape[1] != 3:
         raise DataError("The towers' colours are those of a network with two towers on RGB images: set model.towers=2.")
-    shares = colourfulness(weights)
-    half = len(shares) // 2
-    rng = np.random.default_rng(0)
-    by_chance = [_apart(rng.permutation(shares), half) for _ in range(DRAWS)]
-    return Reading(float(np.mean(by_chance)), _apart(shares, half))
-
-
-def colourfulness(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of kernels (K, 3, kh, kw), the share of each one's energy that is no grey: (K,), 0–1."""
-    grey = 3 * (weights.mean(axis=1) ** 2).sum(axis=(1, 2))
-    energy = (weights**2).sum(axis=(1, 2, 3))
-    shares: NDArray[np.float32] = 1 - grey / np.maximum(energy, np.finfo(np.float32).tiny)
-    return shares
-
-
-def _apart(shares: NDArray[np.float32], half: int) -> float:
-    return float(abs(shares[:half].mean() - shares[half:].mean()))
+    found = filters.tower_colour(filters.colourfulness(weights), 2)
+    return Reading(found.chance, found.apart)
 
 
 def _some(packed: PackedSet) -> list[int]:

@@ -7,7 +7,17 @@ from dataclasses import replace
 import streamlit as st
 
 from alexnet_explorer.inspection.attribution import METHODS
-from alexnet_explorer.ui import activation_views, frame, layer_views, lens, networks, own_link, views
+from alexnet_explorer.ui import (
+    activation_views,
+    filter_views,
+    frame,
+    layer_views,
+    lens,
+    networks,
+    own_link,
+    prediction_views,
+    views,
+)  # fmt: skip
 
 
 def show(page: frame.Page) -> None:
@@ -20,10 +30,10 @@ def show(page: frame.Page) -> None:
     row = views.looks(page)
     if row:
         st.subheader("Predictions")
-        views.side_by_side(views.predictions, row)
+        views.side_by_side(prediction_views.predictions(), row)
     st.subheader("Filters of conv1")
     filters = views.looks(replace(page, one_layer=True, layer_kinds=("conv",)), "conv1") if _partial(page) else row
-    views.side_by_side(views.filters_view, [look.at("conv1") for look in filters])
+    views.side_by_side(filter_views.compared_view, [look.at("conv1") for look in filters])
     if not row:
         return
     st.subheader("Activations")

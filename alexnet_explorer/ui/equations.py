@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alexnet_explorer.inspection import steps
 from alexnet_explorer.inspection.cells import places, written
 
@@ -30,7 +32,8 @@ def line(step: steps.Step, then: steps.ActivationStep | None = None) -> str:
     """The equation of a step, as plain text; `then` is the activation that follows it."""
     match step:
         case steps.ConvolutionStep() | steps.FullStep():
-            after = [then.total] if then else []
+            # Of the total that is shown, not of the network's own, from which it differs in the last digit.
+            after = [replace(then, before=step.total).total] if then else []
             products, bias, total, *activated = shown(float(step.products.sum()), step.bias, step.total, *after)
             text = f"Σ products {products} + bias {brackets(bias)} = {total}"
             return f"{text} → {FUNCTIONS[then.function]} → {activated[0]}" if then else text

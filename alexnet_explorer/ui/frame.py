@@ -18,7 +18,7 @@ from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import Run, RunError, find_run
-from alexnet_explorer.ui import lens, networks, own_link, pictures, set_pictures
+from alexnet_explorer.ui import bringing, lens, networks, own_link, pictures, set_pictures
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
@@ -41,7 +41,6 @@ class Page:
     uses: frozenset[str] = frozenset()
     layer_kinds: tuple[str, ...] = ALL_KINDS
     first_layer: str = "conv1"  # where the lens names none; "": the last hidden one
-    whole_layers: tuple[str, ...] = ()  # drawn with all their units at once: none is to be chosen
     one_layer: bool = False  # the weights of the layer are enough, so that partial snapshots can be shown
     also_partial: str = ""  # one of its views needs this layer alone, so that epochs of which it was kept are offered
     least_models: int = 1  # with fewer in the lens, the gallery's are added
@@ -61,7 +60,7 @@ PAGES = (
     Page("home", "Home", "home"),
     Page("predict", "Predict", "image_search", frozenset({"picture", "models", "epoch"})),
     Page("filters", "Filters", "grid_view", frozenset({"models", "epoch", "layer", "unit"}), ("conv",),
-         whole_layers=("conv1",), one_layer=True),
+         one_layer=True),
     Page("activations", "Activations", "layers", frozenset({"picture", "models", "epoch", "layer", "unit"}),
          first_layer="relu1"),
     Page("arithmetic", "Arithmetic", "calculate", frozenset({"picture", "models", "epoch", "layer", "unit"}),
@@ -155,7 +154,7 @@ def choose(page: Page) -> None:
         _select(
             "Layer", "layer", list(layers), name, [f"{n}  ·  {'×'.join(map(str, layers[n].output))}" for n in layers]
         )
-        if "unit" in page.uses and name not in page.whole_layers:
+        if "unit" in page.uses:
             _choose_unit(layers[name].output[0])
     if "target" in page.uses:
         _choose_target(first.classes)
@@ -241,13 +240,9 @@ def _choose_picture() -> None:
     names = pictures.names() | ({picture.name: picture.title} if picture else {})
     _select("Picture", "picture", list(names), wanted, list(names.values()))
     if picture:
-        st.image(_thumbnail(picture.image), alt=f"The chosen picture: {picture.title}")
+        st.image(_thumbnail(picture.image), alt=f"The chosen picture: {picture.title}", output_format="JPEG")
     set_pictures.choose()
-    upload = st.file_uploader(
-        "Your own picture", pictures.UPLOAD_TYPES, key="lens_upload", on_change=_take_upload, max_upload_size=20
-    )
-    if upload and (message := st.session_state.get("upload_error")):
-        st.error(plain(message), icon=":material/broken_image:")
+    bringing.show()
 
 
 def _thumbnail(image: Image.Image) -> Image.Image:
@@ -257,17 +252,6 @@ def _thumbnail(image: Image.Image) -> Image.Image:
     thumbnail = image.copy()
     thumbnail.thumbnail((280, 200))
     return thumbnail
-
-
-def _take_upload() -> None:
-    file = st.session_state["lens_upload"]
-    st.session_state["upload_error"] = None
-    if file is None:
-        return
-    try:
-        lens.change(picture=pictures.keep_upload(file.getvalue(), file.name), target=None)
-    except ImageError as error:
-        st.session_state["upload_error"] = str(error)
 
 
 def _choose_models(page: Page) -> list[ModelEntry]:

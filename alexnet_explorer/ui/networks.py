@@ -191,6 +191,11 @@ class Results:
         with self._lock:
             return key in self._kept
 
+    def find(self, key: Hashable) -> Any:
+        """The value kept under `key`, or None."""
+        with self._lock:
+            return self._kept.get(key)
+
     def get(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The value kept under `key`, else computed and kept; who asks meanwhile waits for the same one."""
         with self._lock:

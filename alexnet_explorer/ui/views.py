@@ -14,8 +14,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
-from alexnet_explorer.figures import colour_of, histogram, prediction_bars, style_of
-from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, heat_limit, mosaic, overlay, to_jpeg, to_png
+from alexnet_explorer.figures import colour_of, style_of
+from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, overlay, to_jpeg, to_png
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import downloads, frame, lens, networks, pictures
 from alexnet_explorer.ui.text import plain
@@ -24,7 +24,6 @@ from alexnet_explorer.weights_file import WeightsError
 if TYPE_CHECKING:
     from alexnet_explorer.catalogue import ModelEntry
     from alexnet_explorer.inspection.attribution import Attribution
-    from alexnet_explorer.inspection.predict import Prediction
     from alexnet_explorer.weights import LoadedModel
 
 Array = NDArray[np.float32]
@@ -149,7 +148,7 @@ def show(picture: RGB, caption: str, alt: str, photograph: bool = False) -> None
 
     As a PNG, in which a pixel is a pixel; a `photograph`, or a map laid over one, as a JPEG with a fifth of the bytes.
     """
-    data = to_jpeg(picture) if photograph else to_png(picture)
+    data = to_jpeg(picture) if photograph else to_png(picture)  # told its format, Streamlit leaves it as it is
     st.image(data, alt=alt, width="content", output_format="JPEG" if photograph else "PNG")
     st.caption(caption)  # apart from the picture, which a longer caption of its own would stretch and blur
 
@@ -157,93 +156,6 @@ def show(picture: RGB, caption: str, alt: str, photograph: bool = False) -> None
 def enlarged(picture: RGB, times: int) -> RGB:
     """Each pixel repeated, so that it stays a pixel."""
     return picture.repeat(times, 0).repeat(times, 1)
-
-
-# Predictions
-
-
-def _predict(look: Look) -> list[Prediction]:
-    from alexnet_explorer.inspection.predict import predict
-
-    return look.remember("predictions", lambda: predict(look.model, look.picture.image, 5))
-
-
-def _draw_predictions(look: Look, predictions: list[Prediction], scale: Scale) -> None:
-    best = predictions[0]
-    st.plotly_chart(
-        prediction_bars(predictions, look.colour),
-        key=f"bars {look.model.name}",
-        config={"displayModeBar": False},
-        alt="; ".join(f"{p.label} {p.probability:.1%}" for p in predictions),
-    )
-    st.caption(
-        f"It says **{plain(best.label)}** with {best.probability:.1%}. Trained on {plain(look.model.trained_on)}."
-    )
-    size = look.model.preprocessing.size
-    show(
-        enlarged(look.seen(), look.zoom),
-        f"What the network sees: {size}×{size} pixels",
-        f"The centre of the picture at {size} by {size} pixels",
-    )
-
-
-predictions = View(_predict, _draw_predictions)
-
-
-# Filters
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """`weights` (K, maps, kh, kw), and the `unit` that is drawn map by map; None: all of them in colour."""
-
-    weights: Array
-    unit: int | None
-
-    @property
-    def shown(self) -> Array:
-        return self.weights if self.unit is None else self.weights[self.unit]
-
-
-def _filters(look: Look) -> Kernels:
-    from alexnet_explorer.inspection import filters
-
-    weights = filters.kernels(look.model.model, look.layer) if look.kept is None else look.kept
-    return Kernels(weights, None if look.layer == "conv1" else min(look.unit, len(weights) - 1))
-
-
-def _draw_filters(look: Look, kernels: Kernels, scale: Scale) -> None:
-    from alexnet_explorer.inspection import filters
-
-    largest = scale[1]
-    layer = look.layer if look.epoch is None else f"{look.layer} after epoch {look.epoch}"
-    if kernels.unit is None:
-        tiles = as_colours(kernels.weights, largest)
-        show(
-            mosaic(tiles, **layout(tiles, column(look.width))),
-            f"{layer}: {len(tiles)} kernels of {shape_of(tiles)} pixels. Grey is a weight of 0, full colour one of "
-            f"±{largest:.3g}.",
-            f"Mosaic of the {len(tiles)} kernels of {layer} in colour",
-        )
-    else:
-        maps = filters.input_maps(look.model.model, look.layer, kernels.unit)
-        show(
-            mosaic(kernels.shown, colormap="diverging", vmin=-largest, vmax=largest,
-                   **layout(kernels.shown, column(look.width))),
-            f"{layer}, unit {kernels.unit}: its weights for input maps {maps[0]} to {maps[-1]}, "
-            f"{shape_of(kernels.shown)} each. {legend('diverging', (-largest, largest))}",
-            f"Mosaic of the kernel of unit {kernels.unit} of {layer}, one tile an input map",
-        )  # fmt: skip
-    norms = filters.norms(kernels.weights)
-    figure = histogram(norms, f"norm of the {len(norms)} kernels of {look.layer}", look.colour, bins=20)
-    figure.update_layout(height=180)
-    described = f"Histogram of the kernels' norms, from {norms.min():.3g} to {norms.max():.3g}"
-    st.plotly_chart(figure, key=f"norms {look.model.name}", config={"displayModeBar": False}, alt=described)
-
-
-filters_view = View(
-    _filters, _draw_filters, lambda all_: (0.0, max((float(np.abs(k.shown).max()) for k in all_), default=1.0) or 1.0)
-)
 
 
 # Saliency
@@ -350,12 +262,12 @@ def layout(tiles: Array, space: int) -> Layout:
 
 
 def shape_of(tiles: Array) -> str:
-    """Height and width of tiles (N, h, w), in words."""
+    """The size of each of many maps: '5×5'."""
     return f"{tiles.shape[1]}×{tiles.shape[2]}"
 
 
 def legend(colormap: Colormap, scale: Scale) -> str:
-    """What the ends of a scale stand for."""
+    """What the colours of a picture mean."""
     if colormap == "diverging":
         return f"Blue {scale[0]:.3g}, white 0, red {scale[1]:.3g}."
     return f"Dark {scale[0]:.3g}, light {scale[1]:.3g}."

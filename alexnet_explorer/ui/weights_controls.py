@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from typing import get_args
+
 import streamlit as st
 
 from alexnet_explorer.catalogue import imported_folder
-from alexnet_explorer.ui import lens
+from alexnet_explorer.ui import lens, networks
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.weights_file import WeightsError
+from alexnet_explorer.ui.views import Look
+from alexnet_explorer.weights_file import Prepared, WeightsError, read_bytes, read_metadata
 
 TORCHVISION_MODEL = "torchvision-imagenet"
 
@@ -23,6 +28,35 @@ def more_networks() -> None:
         _torchvision()
     with right:
         _own_file()
+
+
+def take_along(row: Sequence[Look]) -> None:
+    """The networks that are looked at, as files."""
+    with st.expander("Take the network along", icon=":material/download:"):
+        st.markdown(
+            "As a weights file of this app (safetensors: names, config, classes, preprocessing), or as ONNX, which "
+            "other tools read: pictures of 0 to 255 in, logits out, the mean subtracted inside. Both can be added "
+            "below again."
+        )
+        for look in row:
+            name = f"{look.model.name}{'' if look.epoch is None else f'-epoch-{look.epoch}'}"
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"**{plain(look.model.title)}**")
+                for suffix, made in (("safetensors", _weights_file), ("onnx", _onnx_file)):
+                    st.download_button(
+                        suffix, partial(made, look), f"{name}.{suffix}", "application/octet-stream",
+                        key=f"take {look.model.name} {suffix}", icon=":material/download:", on_click="ignore",
+                    )  # fmt: skip
+
+
+def _weights_file(look: Look) -> bytes:
+    return read_bytes(networks.entry(look.model.name).at(look.epoch))
+
+
+def _onnx_file(look: Look) -> bytes:
+    from alexnet_explorer.onnx_export import to_onnx
+
+    return to_onnx(look.model)
 
 
 def _torchvision() -> None:
@@ -56,12 +90,24 @@ def _torchvision() -> None:
 
 def _own_file() -> None:
     st.markdown(
-        "**Your own weights.** A `.pth` state dict or a `.safetensors` file of an AlexNet; names and shapes are "
-        "checked, nothing in it is executed. What shapes cannot tell (activation, LRN, preprocessing) is taken "
-        "from the preset that fits."
+        "**Your own weights.** A `.pth` state dict or a `.safetensors` file of an AlexNet, or an `.onnx` file, such as "
+        "Caffe's original-geometry AlexNet (`bvlcalexnet` of the ONNX model zoo); nothing in it is executed. What "
+        "shapes cannot tell (activation, LRN, preprocessing) is taken from the preset that fits; an ONNX file says it."
     )
-    file = st.file_uploader("A weights file", ["pth", "pt", "safetensors"], key="own_weights", max_upload_size=1024)
-    if file is None or not st.button("Add it", key="add_weights", icon=":material/add:"):
+    file = st.file_uploader(
+        "A weights file", ["pth", "pt", "safetensors", "onnx"], key="own_weights", max_upload_size=1024
+    )
+    if file is None:
+        return
+    prepared: Prepared = "as the file says"
+    if file.name.lower().endswith(".onnx"):
+        prepared = st.segmented_control(
+            "Its pictures are prepared", get_args(Prepared), default=prepared, key="own_prepared", required=True,
+            help="Exports of this app say it. Of others: as PyTorch's where PyTorch wrote the file, else as Caffe's. "
+            "Caffe's take blue first and subtract the mean pixel (104, 117, 123); PyTorch's take red first and bring "
+            "each channel to mean 0 and deviation 1.",
+        )  # fmt: skip
+    if not st.button("Add it", key="add_weights", icon=":material/add:"):
         return
     from alexnet_explorer.weights_import import import_weights
 
@@ -69,11 +115,12 @@ def _own_file() -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with st.spinner("Reading and checking …"):
-            path = import_weights(file.getvalue(), file.name, folder)
+            path = import_weights(file.getvalue(), file.name, folder, prepared)
+            note = read_metadata(path).get("note", "")
     except (WeightsError, OSError) as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
-    _show(path.stem, f"{plain(path.stem)} is added, and chosen in the sidebar.")
+    _show(path.stem, f"{plain(path.stem)} is added, and chosen in the sidebar. {plain(note)}")
 
 
 def _show(name: str, message: str) -> None:

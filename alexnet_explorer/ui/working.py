@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import secrets
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import streamlit as st
+from PIL import Image
 
 from alexnet_explorer.data.packed import DataError
+from alexnet_explorer.inspection.mosaic import RGB
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui.text import plain
 
 T = TypeVar("T")
-Progress = Callable[[float, str], None]
 
 PATIENCE = 0.8  # seconds in which most is done, before a bar is shown
 REFRESH_SECONDS = 0.5
+
+
+class Progress(Protocol):
+    """Tells which share is done, what is under way in words, and what has come so far where that is a picture."""
+
+    def __call__(self, share: float, text: str, picture: RGB | None = None) -> None: ...
 
 
 class Work(threading.Thread, Generic[T]):
@@ -28,6 +37,7 @@ class Work(threading.Thread, Generic[T]):
         self._act = act
         self._stopped = False
         self.share, self.text = 0.0, "Beginning"
+        self.picture: RGB | None = None
         self.result: T | None = None
         self.message = "This could not be done: the terminal of the app says why."
 
@@ -41,8 +51,8 @@ class Work(threading.Thread, Generic[T]):
         """End it at its next step."""
         self._stopped = True
 
-    def _hear(self, share: float, text: str) -> None:
-        self.share, self.text = share, text
+    def _hear(self, share: float, text: str, picture: RGB | None = None) -> None:
+        self.share, self.text, self.picture = share, text, picture
         if self._stopped:
             raise RunError("Stopped.")
 
@@ -69,6 +79,12 @@ def forget(slot: str) -> None:
         work.stop()
 
 
+def busy(slot: str) -> bool:
+    """Whether something is under way in this slot."""
+    work = _works().get(st.session_state.get(f"working_{slot}", ""))
+    return work is not None and work.is_alive()
+
+
 def finished(slot: str) -> Work[object] | None:
     """What was done in this slot, once it is over; while it is under way a bar is drawn."""
     work = _works().get(st.session_state.get(f"working_{slot}", ""))
@@ -80,6 +96,15 @@ def finished(slot: str) -> Work[object] | None:
 
 def _progress(work: Work[object]) -> None:
     st.progress(min(work.share, 1.0), plain(work.text))
+    if work.picture is not None:
+        st.image(_in_a_link(work.picture), alt=f"What has come so far: {work.text}", width="content")
     st.button("Stop", icon=":material/stop:", key=f"stop_{work.name}", on_click=work.stop)
     if not work.is_alive():
         st.rerun()
+
+
+def _in_a_link(picture: RGB) -> str:
+    """A picture that the browser need not fetch: the next one comes before a slow one would."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=90)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

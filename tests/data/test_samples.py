@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from alexnet_explorer.data.samples import SAMPLES, load_sample, sample_names
+from alexnet_explorer.data.samples import SAMPLES, load_sample, places, sample_names
 
 
 def no_network(*args, **kwargs):
@@ -38,3 +38,39 @@ def test_neither_package_is_imported():
         "print([name for name in ('skimage', 'sklearn', 'torch') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+IMAGENET = [
+    "tiger cat",
+    "Egyptian cat",
+    "tabby",
+    "espresso",
+    "cup",
+    "coffee mug",
+    "motor scooter",
+    "crane",
+    "catamaran",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "folders", "found", "kin"),
+    [
+        ("cat", IMAGENET, (), [2], [0, 1]),
+        ("cat", ["aeroplane", "Cat"], (), [1], []),
+        ("cat", ["a", "b", "c"], ["n02123045", "n02124075", "n01443537"], [0], [1]),
+        ("cat", ["tabby, tabby cat", "Persian_cat"], (), [0], [1]),
+        ("coffee", IMAGENET, (), [3, 4], [5]),
+        ("motorcycle", IMAGENET, (), [], [6]),
+        ("rocket", IMAGENET, (), [], []),
+    ],
+)
+def test_what_a_sample_shows_is_found_among_a_networks_classes(name, classes, folders, found, kin):
+    truth = SAMPLES[name].truth
+    assert places(truth.classes, classes, folders) == found
+    assert places(truth.kin, classes, folders) == kin
+
+
+def test_nothing_is_what_a_sample_shows_and_only_near_it():
+    for sample in SAMPLES.values():
+        assert sample.truth.classes and not sample.truth.classes & sample.truth.kin

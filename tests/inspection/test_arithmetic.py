@@ -1,5 +1,8 @@
 """Every number of every layer is the sum of its terms, under every toggle. PyTorch's forward pass is the oracle."""
 
+import csv
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -233,6 +236,41 @@ def test_the_maps_that_contribute_most_come_first(tiny, picture):
     step = explain(loaded, see(loaded, picture), Place("conv3", 1, 2, 2))
     sums = np.abs(step.sums[step.strongest])
     assert (np.diff(sums) <= 0).all() and sorted(step.strongest) == list(range(8))
+
+
+def test_a_place_is_found_in_the_patch(tiny, picture):
+    loaded = tiny()
+    step = explain(loaded, see(loaded, picture), Place("conv2", 4, 0, 3))  # its tower's maps are 3 to 5
+    for position, row, column in ((0, 1, 2), (2, 2, 0)):
+        assert step.cell(step.origin(position, row, column)) == (position, row, column)
+    inside = Place("pool1", 3, 0, 2)
+    assert step.cell(inside) == (0, 1, 0)
+    outside = [
+        Place("pool1", 2, 0, 2),
+        Place("pool1", 3, 0, 5),
+        Place("pool1", 3, -1, 2),
+        Place("relu1", 3, 0, 2),
+        None,
+    ]
+    assert [step.cell(place) for place in outside] == [None] * len(outside)
+
+
+def test_the_largest_product_is_never_padding(tiny, picture):
+    loaded = tiny()
+    outputs = {name: np.zeros_like(values) for name, values in see(loaded, picture).items()}
+    step = explain(loaded, outputs, Place("conv1", 0, 0, 0))  # every product is zero
+    assert step.heaviest(1) == Place(PIXELS, 1, 0, 0)
+
+
+@pytest.mark.parametrize("place", [Place("conv2", 1, 0, 0), Place("fc4", 3), Place("pool1", 0, 7, 7), Place("lrn1", 2)])
+def test_the_csv_file_has_every_term_in_full(tiny, picture, place):
+    loaded = tiny()
+    step = explain(loaded, see(loaded, picture), place)
+    head, *rows = list(csv.reader(io.StringIO(step.to_csv())))
+    assert head == list(step.table())
+    number = head.index("a" if place.layer == "lrn1" else "value")
+    values = [float(row[number]) for row in rows]
+    assert values == [float(value) for value in step.table()[head[number]]]
 
 
 # Dropout and softmax

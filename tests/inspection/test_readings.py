@@ -10,7 +10,7 @@ from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.inspection import readings
 from alexnet_explorer.inspection.evaluate import centre_view, evaluate, ten_crops
 from alexnet_explorer.inspection.neighbours import last_hidden
-from alexnet_explorer.inspection.readings import colourfulness, neighbours, ten_crop, tower_colour
+from alexnet_explorer.inspection.readings import neighbours, ten_crop, tower_colour
 from alexnet_explorer.weights import load_weights
 
 
@@ -58,14 +58,6 @@ def test_neighbours_are_counted_as_a_plain_loop_counts_them(loaded):
             distances[number] = math.inf
             hits += (labels[np.argsort(distances, kind="stable")[:5]] == labels[number]).sum()
         assert found == pytest.approx(hits / (45 * 5), abs=0.01)  # ties at 0, where ReLUs are silent
-
-
-def test_the_colour_of_kernels():
-    grey, red, opponent = np.zeros((3, 3, 2, 2), dtype=np.float32)
-    grey[:] = 0.7
-    red[0] = 1.0
-    opponent[0], opponent[1] = 1.0, -1.0
-    assert colourfulness(np.stack([grey, red, opponent])) == pytest.approx([0, 2 / 3, 1], abs=1e-6)
 
 
 def test_towers_of_grey_and_of_colour_are_farther_apart_than_chance(loaded):

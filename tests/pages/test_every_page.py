@@ -90,7 +90,7 @@ def test_the_switches_of_a_page_change_what_it_shows(visit):
 
 def test_predict_names_five_classes_and_says_what_it_was_trained_on(visit):
     visitor = visit("predict", models=RELU)
-    (chart,) = visitor.charts
+    chart = visitor.charts[0]
     shares = [float(share) for share in re.findall(r"([\d.]+)%", chart)]
     assert len(shares) == 5 and shares == sorted(shares, reverse=True) and sum(shares) <= 100.1
     assert visitor.says("It says **") and visitor.says("CIFAR\\-10 \\(JPEG copy\\)")
@@ -179,9 +179,9 @@ def test_a_slow_method_waits_for_a_click_and_shows_its_map_then(visit, make_run)
     button.click().run()
     check(visitor, "saliency")
     assert visitor.main.image and not visitor.main.button
-    visitor.selectbox(key="lens_picture").select("coffee").run()
+    visitor.selectbox(key="lens_picture").select("flower").run()
     assert not visitor.main.image  # of another picture nothing is known yet
-    visitor.selectbox(key="lens_picture").select("cat").run()
+    visitor.selectbox(key="lens_picture").select("coffee").run()
     assert visitor.main.image and not visitor.main.button
 
 
@@ -241,7 +241,7 @@ def test_filters_of_conv1_are_there_for_epochs_of_which_nothing_else_was_kept(vi
     assert (slider.options, slider.value) == ([str(epoch) for epoch in (0, 1, 2, 4, 8, 16, 30)], 4)
     assert visitor.captions[0].startswith("conv1 after epoch 4: 32 kernels")
     norms = np.linalg.norm(read_layer(Run(GALLERY / RELU).snapshots()[4], "conv1.weight").reshape(32, -1), axis=1)
-    assert visitor.charts == [f"Histogram of the kernels' norms, from {norms.min():.3g} to {norms.max():.3g}"]
+    assert f"Histogram of the kernels' norms, from {norms.min():.3g} to {norms.max():.3g}" in visitor.charts
     slider.set_value(30).run()
     assert "epoch" not in visitor.link and visitor.captions[0].startswith("conv1: 32 kernels")
 
@@ -251,7 +251,7 @@ def test_an_epoch_of_which_one_layer_was_kept_waits_while_other_things_are_looke
     last = visit("predict").charts
     visitor.selectbox(key="lens_layer").select("conv2").run()
     check(visitor, "filters")
-    assert not visitor.select_slider and visitor.captions[0].startswith("conv2, unit 0")
+    assert not visitor.select_slider and visitor.captions[0].startswith("conv2: a column for each")
     check(visitor.go("predict"), "predict")
     assert visitor.charts == last
     visitor.go("filters").selectbox(key="lens_layer").select("conv1").run()
@@ -261,7 +261,8 @@ def test_an_epoch_of_which_one_layer_was_kept_waits_while_other_things_are_looke
 def test_twins_show_their_filters_of_the_same_epoch(visit):
     visitor = visit("filters", models=f"{RELU},{TANH}", epoch=0, layer="conv1")
     check(visitor, "filters")
-    assert [caption.partition(":")[0] for caption in visitor.captions] == ["conv1 after epoch 0"] * 2
+    drawn = [caption for caption in visitor.captions if caption.startswith("conv1 after epoch 0: 32 kernels")]
+    assert len(drawn) == 2 and drawn[0] == drawn[1]  # on one scale
 
 
 @pytest.mark.parametrize("keep", [60, -100])
@@ -283,18 +284,18 @@ def test_a_snapshot_of_another_network_is_refused(visit, make_run):
     assert visitor.complaints == ["epoch-00000.safetensors does not fit its network: choose another epoch."]
 
 
-def test_a_unit_is_chosen_where_units_are_drawn_one_at_a_time(visit):
+def test_a_unit_is_chosen_the_same_way_at_every_layer(visit):
     visitor = visit("filters", layer="conv1")
-    assert not visitor.number_input
-    visitor.selectbox(key="lens_layer").select("conv2").run()
     visitor.number_input(key="lens_unit").set_value(7).run()
-    assert visitor.captions[0].startswith("conv2, unit 7: ")
-    assert visit("activations", layer="conv1").number_input
+    assert any(caption.startswith("conv1, unit 7: ") for caption in visitor.captions)
+    visitor.selectbox(key="lens_layer").select("conv2").run()
+    assert any(caption.startswith("conv2, unit 7: ") for caption in visitor.captions)
+    assert visitor.go("activations").number_input(key="lens_unit").value == 7
 
 
 def test_a_unit_beyond_those_of_a_network_is_its_last_one(visit, make_run):
     visitor = visit("filters", models=f"{RELU},{make_run().id}", layer="conv2", unit=50)
-    units = [caption.partition(":")[0] for caption in visitor.captions]
+    units = [caption.partition(":")[0] for caption in visitor.captions if "unit " in caption.partition(":")[0]]
     assert units == ["conv2, unit 50", "conv2, unit 7"]
 
 
@@ -321,7 +322,7 @@ def test_a_link_to_what_is_not_here_shows_what_is(visit, page):
     assert any("uploaded in another session" in text for text in said) or page == "filters"
     assert visitor.drawn and visitor.link["models"].startswith(DEFAULT_MODEL)
     if page != "filters":
-        assert visitor.link["picture"] == "cat"
+        assert visitor.link["picture"] == "coffee"
 
 
 def test_the_lens_follows_the_visitor_from_page_to_page(visit):
@@ -343,7 +344,7 @@ def test_compare_leaves_the_networks_of_the_other_pages_alone(visit, make_run):
     check(visitor, "compare")
     assert (visitor.link["models"], visitor.link["compared"]) == (run.id, f"{TANH},{RELU},{run.id}")
     visitor.go("predict")
-    assert visitor.multiselect(key="lens_models").value == [run.id] and len(visitor.charts) == 1
+    assert visitor.multiselect(key="lens_models").value == [run.id] and len(visitor.charts) == 2
     visitor.multiselect(key="lens_models").set_value([RELU]).run()
     visitor.go("compare")
     assert visitor.multiselect(key="lens_models").value == [TANH, RELU, run.id]
@@ -354,7 +355,7 @@ def test_a_network_that_is_gone_leaves_the_comparison(visit):
     visitor = visit("compare", compared=f"gone,{TANH}")
     check(visitor, "compare")
     assert [info.value for info in visitor.info] == ["Not on this machine: gone."]
-    assert visitor.link == {"picture": "cat", "models": DEFAULT_MODEL, "compared": TANH}
+    assert visitor.link == {"picture": "coffee", "models": DEFAULT_MODEL, "compared": TANH}
     assert visitor.multiselect(key="lens_models").value == [TANH, RELU]
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from alexnet_explorer import weights_import
 from alexnet_explorer.catalogue import DEFAULT_MODEL
+from alexnet_explorer.onnx_export import to_onnx
 from alexnet_explorer.runs import GALLERY, Run
+from alexnet_explorer.weights import load_weights
 
 OURS = Run(GALLERY / "alexnet-32-tanh").weights_file().read_bytes()
 
@@ -72,3 +74,21 @@ def test_a_file_that_is_no_network_is_one_sentence(visit, capfd, name, data, rea
     assert visitor.link["models"] == DEFAULT_MODEL and visitor.charts
     visitor.go("activations")
     assert not visitor.exception and not visitor.error
+
+
+def test_an_onnx_file_is_added_and_says_how_its_pictures_are_prepared(visit):
+    data = to_onnx(load_weights(Run(GALLERY / "alexnet-32-tanh").weights_file()))
+    visitor = visit("predict")
+    visitor.file_uploader(key="own_weights").set_value(("Theirs.onnx", data, "")).run()
+    assert visitor.segmented_control(key="own_prepared").value == "as the file says"
+    visitor.button(key="add_weights").click().run()
+    assert not visitor.exception and not visitor.error
+    assert visitor.link["models"] == "theirs"
+    assert "The file says itself what is subtracted" in visitor.success[0].value
+    assert visitor.charts == visit("predict", models="alexnet-32-tanh").charts
+
+
+def test_an_onnx_file_that_is_no_alexnet_is_one_sentence(visit):
+    visitor = add(visit("predict"), "notes.onnx", b"no weights\n" * 20)
+    (error,) = visitor.complaints
+    assert not visitor.exception and "notes.onnx is damaged, or no ONNX file" in error

@@ -54,6 +54,12 @@ def test_a_sum_goes_on_to_its_activation():
     assert line(step, then) == "Σ products −1.75000 + bias (−0.12500) = −1.87500 → ReLU → 0.00000"
 
 
+def test_what_passes_the_activation_is_the_number_that_is_shown():
+    step = full([0.117627], [1.0], 0.0)
+    then = ActivationStep(HERE, 0.0, "relu", 0.117626, BEFORE)
+    assert line(step, then) == "Σ products 0.117627 + bias 0.000000 = 0.117627 → ReLU → 0.117627"
+
+
 def test_a_convolution_is_such_a_sum():
     patch, kernel = rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 3))
     step = ConvolutionStep(HERE, 0.0, "pool1", range(2), 0, 0, patch, np.ones((3, 3), bool), kernel, 0.5)

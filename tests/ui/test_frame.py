@@ -53,7 +53,7 @@ def test_every_network_has_a_layer_for_every_page(at, page, activation, preset):
     model = MODEL_PRESETS[preset].model_copy(update={"activation": activation})
     layers = {layer.name: layer for layer in model.layers() if layer.kind in page.layer_kinds}
     deepest = [name for name, layer in layers.items() if layer.kind == "activation"][-1:]
-    own = {"filters": "conv1", "neighbours": "".join(deepest)}
+    own = {"filters": "conv1", "arithmetic": "conv1", "neighbours": "".join(deepest)}
     for wanted, expected in (
         (None, own.get(page.name, f"{activation}1")),
         ("conv3", "conv3"),

@@ -1,9 +1,14 @@
 """Work in the background: what came of it, why nothing did, and an end to it."""
 
+import base64
+import io
 import threading
 
+import numpy as np
+from PIL import Image
+
 from alexnet_explorer.runs import RunError
-from alexnet_explorer.ui.working import Work
+from alexnet_explorer.ui.working import Work, _in_a_link
 
 
 def done(work):
@@ -50,3 +55,23 @@ def test_it_ends_at_its_next_step_when_it_is_stopped():
     go_on.set()
     work.join(10)
     assert steps == [0] and work.result is None and work.message == "Stopped."
+
+
+def test_what_has_come_so_far_can_be_seen():
+    picture, seen = np.zeros((2, 2, 3), np.uint8), []
+
+    def act(progress):
+        progress(0.5, "half of it", picture)
+        seen.append(work.picture)
+
+    work = Work(act)
+    assert work.picture is None
+    done(work)
+    assert seen[0] is picture
+
+
+def test_a_picture_in_a_link_is_one_that_browsers_read():
+    link = _in_a_link(np.full((4, 6, 3), 200, np.uint8))
+    kind, _, text = link.partition(",")
+    with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        assert (image.format, image.size, kind) == ("JPEG", (6, 4), "data:image/jpeg;base64")
