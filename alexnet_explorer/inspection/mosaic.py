@@ -218,13 +218,6 @@ def outlined(picture: RGB, top: int, left: int, bottom: int, right: int) -> RGB:
     return result
 
 
-def to_jpeg(picture: RGB) -> bytes:
-    """(H, W, 3) uint8 as the bytes of a JPEG file: for photographs, with a fifth of a PNG's bytes."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
-
-
 def to_png(picture: RGB) -> bytes:
     """(H, W, 3) uint8 as the bytes of a PNG file, with a palette where 256 colours are enough.
 
