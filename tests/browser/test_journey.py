@@ -240,6 +240,23 @@ def test_a_link_opens_its_page_on_a_fresh_server(browser, server, tmp_path):
         assert "layer=conv3" in page.url and "picture=coffee" in page.url
 
 
+def test_a_click_chooses_a_layer_and_a_click_on_its_map_a_unit(browser, server, tmp_path):
+    with visitor(browser, tmp_path) as page:
+        server.wait()
+        page.goto(f"{server.url}/activations?models=alexnet-32-relu&order=as+numbered")
+        page.get_by_role("button", name=re.compile("^conv3")).click()
+        expect(page.get_by_text(re.compile("^conv3: 96 maps of "))).to_be_visible()
+        expect(page.get_by_role("button", name=re.compile("^conv3"))).to_have_attribute("aria-pressed", "true")
+        expect(page.get_by_role("combobox", name="Layer")).to_have_value(re.compile("^conv3"))
+        mosaic = page.get_by_role("application", name="Mosaic of the activations of conv3")
+        mosaic.click(position={"x": 5, "y": 5})  # which it is already
+        mosaic.press("ArrowRight")
+        mosaic.press("Enter")
+        expect(page.get_by_text(re.compile("^Unit 1 over the picture"))).to_be_visible()
+        settled(page)
+        assert "layer=conv3" in page.url and "unit=1" in page.url
+
+
 def test_a_neighbour_can_be_clicked_or_reached_by_keys_to_go_on_from_it(browser, server, tmp_path):
     picture = re.compile(r"[?&]picture=(\w+)")
     with visitor(browser, tmp_path) as page:
