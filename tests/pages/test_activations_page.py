@@ -88,9 +88,9 @@ def test_networks_share_a_scale_unless_each_has_its_own(visit):
 
 
 def test_a_deconvnet_beside_the_patch_and_a_sentence_where_it_does_not_apply(visit):
-    visitor = visit("activations", models=RELU, layer="relu2", unit=3)
+    visitor = visit("activations", models=RELU, layer="relu2", unit=3, unit_view="ascent")
     assert visitor.says("What it sees there.") and visitor.says("The **deconvnet**") and not visitor.info
-    other = visit("activations", models=TANH, layer="tanh2", unit=3)
+    other = visit("activations", models=TANH, layer="tanh2", unit=3, unit_view="ascent")
     assert [info.value.partition(";")[0] for info in other.info] == [
         "The deconvnet cuts off what is negative on its way down, as ReLU did on the way up"
     ]

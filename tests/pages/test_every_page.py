@@ -15,7 +15,8 @@ from alexnet_explorer.weights_file import read_layer
 
 RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
 TITLES = {page.name: page.title for page in PAGES} | {"home": "AlexNet Explorer"}
-PICTURES = {"compare": {"view": "networks"}}  # where a page shows them only when asked to
+# How a page shows its pictures, all of them at once: Compare when asked to, Activations without a search of samples.
+PICTURES = {"compare": {"view": "networks"}, "activations": {"unit_view": "ascent"}}
 LOOKING = [page.name for page in PAGES if "models" in page.uses]
 
 
@@ -203,7 +204,7 @@ def test_a_link_says_picture_network_epoch_layer_and_unit(visit, make_run):
     assert visitor.select_slider(key="lens_epoch").value == 1
     assert visitor.selectbox(key="lens_layer").value == "conv2"
     assert visitor.number_input(key="lens_unit").value == 7
-    assert [text[:12] for text in visitor.captions if text.startswith(("conv2: ", "Unit 7 "))] == [
+    assert [text[:12] for text in visitor.captions if text.startswith(("conv2: ", "Unit 7 over "))] == [
         "conv2: 8 map",
         "Unit 7 over ",
     ]

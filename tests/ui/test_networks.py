@@ -48,6 +48,13 @@ def test_what_is_larger_than_the_store_is_computed_and_drives_nothing_out():
     assert "small" in store and "large" not in store
 
 
+def test_what_is_kept_can_be_looked_for_without_computing_it():
+    results = Results()
+    assert results.find("a") is None
+    results.get("a", lambda: 1)
+    assert results.find("a") == 1
+
+
 def test_a_computation_that_fails_leaves_nothing_and_blocks_nobody():
     store = Results()
     with pytest.raises(ZeroDivisionError):
