@@ -38,6 +38,9 @@ def choose(row: Sequence[Look]) -> bool:
         "most like it to the same pictures.",
     )  # fmt: skip
     own_link.write("match", "1" if wanted else None)
+    if not wanted:  # what is under way is not wanted either
+        working.forget(SLOT)
+        _forget()
     return wanted
 
 
