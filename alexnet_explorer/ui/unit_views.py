@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VIEWS = {"patches": "Its strongest patches", "ascent": "What it looks for"}
 AT_ONCE = 32  # pictures that are searched without being asked
-MOST_TILE, MOST_FORMED = 140, 320  # pixels
+MOST_TILE, TILE_GAP, MOST_FORMED = 120, 8, 320  # pixels: three tiles fit on a telephone
 STEPS = (32, 64, 128, 256)
 USUAL_STEPS, MOST_SEED = 64, 9999
 _SWITCH = {"on": True, "off": False}
@@ -74,7 +74,8 @@ def _work(slot: str, about: str, button: str, act: Callable[[working.Progress], 
     key = f"{slot}_about"
     if at_once and st.session_state.get(key) != about:
         _begin(slot, about, act)
-        return True
+        if not working.busy(slot):
+            return True
     mine = st.session_state.get(key) == about
     if done := working.finished(slot):
         if mine and done.result is None:
@@ -103,8 +104,9 @@ def _show_patches(row: Sequence[Look]) -> None:
     found = [_known(look, pictures) for look in row]
     if _search(row, found, pictures):
         found = [_known(look, pictures) for look in row]
-    known = {id(look): one for look, one in zip(row, found, strict=True)}
-    _each(row, lambda look: _draw_patches(look, known[id(look)], pictures, whole))
+    if any(one and one.seen for one in found):
+        known = {id(look): one for look, one in zip(row, found, strict=True)}
+        _each(row, lambda look: _draw_patches(look, known[id(look)], pictures, whole))
     st.caption(
         "Of each picture only the position counts where the unit is strongest, as in Zeiler and Fergus "
         "([2013](https://arxiv.org/abs/1311.2901), figure 2). A patch is what the unit sees from there; under it what "
@@ -202,7 +204,7 @@ def _draw_patches(look: Look, found: Strongest | None, pictures: PictureSet, who
         st.info(f"{name} fires in none of the {searched}: nothing there is what it looks for, or it is dead.")
         return
     single = len(look.model.model.layers[look.layer].output) == 1
-    tile = min(MOST_TILE, (column(look.width) - 2 * COLUMN_GAP) // 3)
+    tile = min(MOST_TILE, (column(look.width) - 2 * TILE_GAP) // 3)
     labels = [pictures.label(one.picture) or f"picture {one.picture}" for one in shown.patches]
     with st.container(horizontal=True, gap="small"):
         _tiles(shown, list(shown.seen), labels, tile, "what the unit sees")
@@ -226,7 +228,7 @@ def _draw_patches(look: Look, found: Strongest | None, pictures: PictureSet, who
 
 def _tiles(shown: Shown, pictures: Sequence[RGB], labels: Sequence[str], tile: int, what: str) -> None:
     """Three in a row, with a line under each."""
-    with st.container(horizontal=True, gap="small", width=3 * tile + 2 * COLUMN_GAP):
+    with st.container(horizontal=True, gap="xsmall", width=3 * tile + 2 * TILE_GAP):
         for picture, label, one in zip(pictures, labels, shown.patches, strict=True):
             with st.container(width=tile, gap=None):
                 st.image(_small(picture, tile), alt=f"{label}, {what}", width="content")
@@ -234,14 +236,11 @@ def _tiles(shown: Shown, pictures: Sequence[RGB], labels: Sequence[str], tile: i
 
 
 def _small(picture: RGB, side: int) -> bytes:
-    """The bytes of a square picture that is no wider than `side`: its pixels repeated, or else a JPEG file."""
+    """The bytes of a square picture about `side` pixels wide: its pixels repeated, or from half of that a JPEG file."""
     if len(picture) * 2 <= side:
         return to_png(enlarged(picture, side // len(picture)))
-    image = Image.fromarray(picture)
-    if len(picture) > side:
-        image = image.resize((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=90)
+    Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS).save(file, "JPEG", quality=90)
     return file.getvalue()
 
 
@@ -263,7 +262,8 @@ def _show_formed(row: Sequence[Look]) -> None:
     left = [(look, one) for one in how for look in row if _formed_key(look, one) not in networks.results()]
     if left:
         _form(left)
-    _each(row, lambda look: _draw_formed(look, how))
+    if any(networks.results().find(_formed_key(look, one)) for look in row for one in how):
+        _each(row, lambda look: _draw_formed(look, how))
     st.caption(
         "Formed from noise: every step changes the pixels so that the response rises. What is found has to bear being "
         "shifted by up to 8 pixels, turned by 5° and scaled by 5 %, and coarse structure counts a little more than "
@@ -340,7 +340,7 @@ def _draw_formed(look: Look, how: Sequence[Ascent]) -> None:
         return
     raised = raised_layer(look.model.model.config, look.layer)
     place = "in the middle of its map" if len(look.model.model.layers[raised].output) == 3 else "its one number"
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="small"):
         for one, result in found.items():
             picture = result.window.cut(result.picture)
             room = min(MOST_FORMED, (column(look.width) - COLUMN_GAP) // len(how))

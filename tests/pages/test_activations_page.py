@@ -117,9 +117,9 @@ def test_the_last_layer_before_and_after_has_the_softmax(visit):
 def test_statistics_of_all_layers_over_more_pictures(visit):
     visitor = visit("activations", models=RELU, view="statistics")
     table = visitor.dataframe[0].value
-    assert table["layer"].tolist()[:2] == ["conv1", "relu1"] and table["sees (pixels)"].tolist()[:2] == ["5", "5"]
-    assert (table["dead in all"].astype(int) <= table["dead here"].astype(int)).all()
-    assert table["sees (pixels)"].tolist()[-1] == "32"
+    assert table["layer"].tolist()[:2] == ["conv1", "relu1"] and table["sees (pixels)"].tolist()[:2] == [5, 5]
+    assert (table["dead in all"] <= table["dead here"]).all()
+    assert table["sees (pixels)"].tolist()[-1] == 32
 
 
 @pytest.mark.parametrize(
