@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FEW = 100  # pictures below which what is measured is called rough
 SLOT = "matching"
 _KEY, _OF = "filters_match", "matching_of"
-CHART_HEIGHT = 560  # pixels, and its width
+CHART_HEIGHT, CHART_WIDTH = 560, 660  # pixels
 Likenesses = dict[str, "Likeness"]  # with the first network, by the others' names
 
 
@@ -38,6 +38,9 @@ def choose(row: Sequence[Look]) -> bool:
         "most like it to the same pictures.",
     )  # fmt: skip
     own_link.write("match", "1" if wanted else None)
+    if not wanted:  # what is under way is not wanted either
+        working.forget(SLOT)
+        _forget()
     return wanted
 
 
@@ -117,12 +120,12 @@ def show(row: Sequence[Look], found: Likenesses) -> None:
         else:
             st.info(f"**{names[1]}** has no {first.layer}: there is nothing to match.")
         figure = likeness(one.cka, one.layers, one.others, shorten(first.model.title), shorten(look.model.title))
-        figure.update_layout(height=CHART_HEIGHT, width=CHART_HEIGHT + 100)
+        figure.update_layout(height=CHART_HEIGHT)
         best = {layer: one.others[int(np.nanargmax(row))] for layer, row in zip(one.layers, one.cka, strict=True)
                 if np.isfinite(row).any()}  # fmt: skip
         same = float(np.mean([layer == other for layer, other in best.items()]))
         st.plotly_chart(
-            figure, key=f"cka {look.model.name}", config={"displayModeBar": False}, width="content",
+            figure, key=f"cka {look.model.name}", config={"displayModeBar": False}, width=CHART_WIDTH,
             alt=f"CKA of each layer of {first.model.title} with each of {look.model.title}, as a heat map; "
             f"{same:.0%} of the layers are most like the one of their own name",
         )  # fmt: skip

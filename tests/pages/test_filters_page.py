@@ -4,6 +4,8 @@ import csv
 import io
 import re
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -243,6 +245,25 @@ def test_a_unit_without_a_partner_says_so(visit, make_run, drawn):
     visitor.number_input(key="lens_unit").set_value(int(lonely[0].split()[1])).run()
     assert fine(visitor).says(f"Unit {lonely[0].split()[1]} of the first network has no partner here")
     assert "2 units of the first network have no partner" in text_of(visitor)
+
+
+def test_what_is_under_way_ends_when_it_is_no_longer_wanted(visit, make_run, monkeypatch):
+    begun, ended = threading.Event(), threading.Event()
+
+    def compare(one, other, pictures, progress):
+        try:
+            while True:
+                progress(0.5)
+                begun.set()
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("alexnet_explorer.inspection.matching.compare", compare)
+    visitor = fine(visit("filters", models=f"{make_run(epochs=(7,)).id},{make_run(epochs=(9,)).id}", match=1))
+    assert begun.wait(60) and "Stop" in [button.label for button in visitor.main.button]
+    fine(visitor.toggle(key="filters_match").set_value(False).run())
+    assert ended.wait(60) and "Stop" not in [button.label for button in visitor.main.button]
 
 
 def test_an_epoch_of_which_one_layer_was_kept_cannot_be_matched(visit):
