@@ -26,9 +26,14 @@ st.caption("Or bring your own: the page Predict takes a photograph from your dis
 st.subheader("What you can do here")
 WAYS = (
     ("predict", "See what a network says", "The five best guesses for a photograph, and the few pixels they rest on."),
-    ("filters", "Look at what it learned", "The kernels as pictures: edges and colours that nobody programmed."),
+    (
+        "filters",
+        "Look at what it learned",
+        "The kernels as pictures: edges and colours that nobody programmed, epoch by epoch.",
+    ),
     ("activations", "Follow a picture through", "Every layer's maps, from pixels to meaning."),
     ("arithmetic", "Check its sums", "Any number of any layer, term by term, back to the pixels."),
+    ("neighbours", "Find what it takes for alike", "The pictures nearest in its last hidden layer, and in pixels."),
     ("saliency", "Ask it why", "Which pixels the answer hangs on, by five methods."),
     (
         "train",
@@ -38,7 +43,7 @@ WAYS = (
     ("compare", "Compare runs", "What differs in the settings, in the curves, and on the same picture."),
     ("studies", "Ask whether it holds", "The paper's claims, by paired runs: an interval and a verdict for each."),
 )
-for ways in (WAYS[:4], WAYS[4:]):
+for ways in (WAYS[:3], WAYS[3:6], WAYS[6:]):
     for column, (name, title, text) in zip(st.columns(len(ways)), ways, strict=True):
         with column, st.container(border=True, height="stretch"):
             st.page_link(frame.file_of(name), label=f"**{title}**")
