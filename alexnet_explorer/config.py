@@ -152,7 +152,7 @@ class ModelConfig(_Config):
         ):
             if n in self.convolutions:
                 groups = (self.groups or self.towers) if n in self.grouped else 1
-                if width % self.towers or width % groups or shape[0] % groups:
+                if width % self.towers or width % (self.groups or 1) or shape[0] % groups:
                     field = "groups" if self.groups else "towers"
                     raise ValueError(f"{field}={getattr(self, field)} does not divide the channels of conv{n} "
                                      f"({shape[0]} in, {width} out)")  # fmt: skip
@@ -185,6 +185,11 @@ class ModelConfig(_Config):
         last = first + len(self.fc_widths)
         add(f"fc{last}", "fc", last, (self.num_classes,))
         return layers
+
+    @property
+    def paths(self) -> int:
+        """Into how many towers kernels fall: Caffe's AlexNet has two in its grouped convolutions, one in its LRN."""
+        return max(self.towers, self.groups)
 
     def parameters(self) -> int:
         """The number of weights and biases, without building the network."""

@@ -115,7 +115,7 @@ def test_the_digest_changes_with_every_field_and_not_with_the_order_of_the_augme
     ("settings_", "said"),
     [
         ({"model.towers": 3}, r"towers=3 does not divide the channels of conv1 \(3 in, 32 out\)"),
-        ({"model.groups": 5}, r"groups=5 does not divide the channels of conv2 \(32 in, 64 out\)"),
+        ({"model.groups": 5}, r"groups=5 does not divide the channels of conv1 \(3 in, 32 out\)"),
         ({"model.towers": 2, "model.grouped": "1"}, r"towers=2 does not divide the channels of conv1 \(3 in, 32 out\)"),
         ({"model.input_size": 8, "model.pool_after": "1,2,3,4", "model.pool_kinds": "max,max,max,max"},
          r"pool4: the 1×1 map pools away to nothing"),
@@ -216,3 +216,10 @@ def test_an_old_file_without_a_newer_field_gets_the_default():
     fields = json.loads(RunConfig().to_json())
     del fields["train"]["patience"]
     assert RunConfig.from_json(json.dumps(fields)) == RunConfig()
+
+
+def test_caffes_groups_are_towers_to_look_at_and_one_for_lrn():
+    caffe = MODEL_PRESETS["alexnet"].model_copy(update={"towers": 1, "groups": 2})
+    assert (caffe.paths, MODEL_PRESETS["alexnet"].paths, MODEL_PRESETS["alexnet-torchvision"].paths) == (2, 2, 1)
+    assert [layer.groups for layer in caffe.layers() if layer.kind == "conv"] == [1, 2, 1, 2, 2]
+    assert caffe.parameters() == MODEL_PRESETS["alexnet"].parameters() == 60_965_224

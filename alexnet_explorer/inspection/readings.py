@@ -61,7 +61,7 @@ def tower_colour(loaded: LoadedModel, packed: PackedSet) -> Reading:
     network has not two towers, or sees no colours.
     """
     weights = filters.kernels(loaded.model, "conv1")
-    if loaded.model.config.towers != 2 or weights.shape[1] != 3:
+    if loaded.model.config.paths != 2 or weights.shape[1] != 3:
         raise DataError("The towers' colours are those of a network with two towers on RGB images: set model.towers=2.")
     found = filters.tower_colour(filters.colourfulness(weights), 2)
     return Reading(found.chance, found.apart)

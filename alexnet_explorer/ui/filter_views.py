@@ -232,7 +232,7 @@ def _tiles(kernels: Kernels, places: NDArray[np.intp], largest: float) -> Array:
 def towers_of(look: Look, kernels: Kernels) -> list[NDArray[np.intp]]:
     """The places in the row by tower; all together where there is one tower, or units are matched."""
     places = np.arange(len(kernels.row.units))
-    towers = look.model.model.config.towers
+    towers = look.model.model.config.paths
     if towers == 1 or not kernels.row.apart:
         return [places]
     tower = kernels.row.units // (len(kernels.weights) // towers)
@@ -359,7 +359,7 @@ def table(look: Look, kernels: Kernels) -> str:
     from alexnet_explorer.inspection import filters
 
     weights = kernels.weights
-    towers = look.model.model.config.towers
+    towers = look.model.model.config.paths
     columns: dict[str, NDArray[np.generic]] = {
         "unit": np.arange(len(weights)),
         "tower": np.arange(len(weights)) // (len(weights) // towers) + 1,
@@ -426,7 +426,7 @@ def _draw_colour(look: Look, kernels: Kernels, scale: Scale) -> None:
         st.info("This network sees grey pictures: its kernels have no colours to measure.")
         return
     colour = filters.colourfulness(kernels.weights)
-    towers = look.model.model.config.towers
+    towers = look.model.model.config.paths
     groups = np.split(colour, towers)
     names = [f"tower {number + 1}" for number in range(towers)] if towers > 1 else ["all kernels"]
     figure = histograms(
