@@ -58,7 +58,7 @@ def test_a_page_before_anything_was_trained(visit, page):
 
 @pytest.mark.parametrize("page", LOOKING)
 def test_a_page_with_two_networks_side_by_side(visit, make_run, page):
-    run = make_run()
+    run = make_run(model__towers=1)  # as the other has
     view = PICTURES.get(page, {})
     single, both = visit(page, models=run.id, **view), visit(page, models=f"{RELU},{run.id}", **view)
     check(both, page)
