@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .inspection.attribution import Attribution
+    from .inspection.predict import Prediction
     from .studies.study import Study
     from .studies.survey import Survey
     from .weights import LoadedModel
@@ -65,6 +66,7 @@ RunsFolder = Annotated[Path, typer.Option("--runs", help="the folder of the runs
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 RunIds = Annotated[list[str], typer.Argument(metavar="ID…", help="the ids of runs")]
 ModelName = Annotated[str, typer.Option("--model", help="a gallery model, a run's id, or a weights file")]
+TenCrop = Annotated[bool, typer.Option("--ten-crop", help="the mean of ten views, as in the paper")]
 StudyName = Annotated[str, typer.Argument(metavar="FILE|NAME", help="a study file, or the name of a study")]
 RUNS = Path("runs")
 SKIPPED_SHOWN = 10  # files that could not be read
@@ -257,18 +259,23 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="image files, folders of them, or patterns in quotes, '*.jpg'")],
     model: ModelName = DEFAULT_MODEL,
     top: Annotated[int, typer.Option(min=1, help="how many classes")] = 5,
+    ten_crop: TenCrop = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="print a table, a line for each class of a picture")] = False,
     as_json: AsJson = False,
     runs: RunsFolder = RUNS,
 ) -> None:
     """The most probable classes of pictures."""
-    from .inspection.predict import predict as predict_one
+    from .inspection.predict import best, predict_ten_crops, probabilities
+
+    def answer(picture: Image) -> list[Prediction]:
+        shares = predict_ten_crops(loaded, picture).average if ten_crop else probabilities(loaded, picture)
+        return best(loaded, shares, top)
 
     if as_csv and as_json:
         _fail("--csv: leave --csv or --json out")
     paths = list(_found(images))
     loaded = _model(model, runs)
-    results = [(path, predict_one(loaded, picture, top)) for path, picture in _read_found(paths)]
+    results = [(path, answer(picture)) for path, picture in _read_found(paths)]
     if as_json:
         shown = [{"path": str(path), "predictions": [asdict(p) for p in found]} for path, found in results]
         _print_json({"model": loaded.name, "images": shown})
@@ -430,7 +437,7 @@ def explain(
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="class folders, or pictures named INDEX_WNID_NAME.JPEG")],
     model: ModelName = DEFAULT_MODEL,
-    ten_crop: Annotated[bool, typer.Option("--ten-crop", help="the mean of ten views, as in the paper")] = False,
+    ten_crop: TenCrop = False,
     classes: Annotated[
         Path | None, typer.Option(help="a table of class names: folder or WordNet id, a tab, readable names")
     ] = None,

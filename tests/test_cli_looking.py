@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet_explorer.inspection.evaluate import ten_crops
+from alexnet_explorer.weights import load_weights
+
 
 @pytest.mark.parametrize(
     ("arguments", "parameters"),
@@ -100,6 +103,18 @@ def test_predict_as_a_table(call, document, trained, album):
     for row, said in zip(rows, (p for one in expected for p in one["predictions"]), strict=True):
         assert (row["label"], int(row["index"])) == (said["label"], said["index"])
         assert float(row["probability"]) == said["probability"]
+
+
+def test_predict_by_ten_crops_is_the_mean_over_their_softmax(document, trained, album):
+    network = ("--model", trained.relu.id, "--runs", trained.root)
+    (found,) = document("predict", album / "a.png", "--ten-crop", *network)["images"]
+    loaded = load_weights(trained.relu.weights_file())
+    views = ten_crops(loaded.preprocessing, Image.open(album / "a.png"))
+    shares = loaded.model(loaded.preprocessing.normalise(views)).softmax(1).mean(0)
+    for p in found["predictions"]:
+        assert p["probability"] == pytest.approx(float(shares[p["index"]]), abs=1e-6)
+    one = document("predict", album / "a.png", *network)["images"][0]
+    assert [p["probability"] for p in one["predictions"]] != [p["probability"] for p in found["predictions"]]
 
 
 def test_a_picture_that_was_named_and_cannot_be_read_ends_it_before_anything_is_printed(refused, trained, album):

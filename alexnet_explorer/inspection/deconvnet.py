@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from .activations import strongest_place
+from .activations import strongest_place, walk
 from .attribution import NotApplicable
-from .hooks import record
 
 if TYPE_CHECKING:
     from alexnet_explorer.weights import LoadedModel
@@ -32,14 +32,21 @@ class Projection:
     """Where it was; 0, 0 of a fully connected layer."""
 
 
-def deconvnet(loaded: LoadedModel, image: Image.Image, layer: str, unit: int) -> Projection:
+def deconvnet(
+    loaded: LoadedModel,
+    image: Image.Image,
+    layer: str,
+    unit: int,
+    outputs: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Projection:
     """Take a unit's strongest response to a picture back to the pixels, layer by layer (arXiv:1311.2901, section 2.1).
 
     All else in its layer is set to zero. A max pooling hands each value to the place that won in the forward pass
     (values that meet there add up; an average pooling spreads them evenly), a ReLU keeps what is above zero, a
     convolution or fully connected layer applies its weights transposed. LRN and dropout are passed straight through,
     as the paper does with its contrast normalisation. Without LRN the result is Captum's `NeuronDeconvolution` times
-    the response; that one would go through the gradient of the LRN.
+    the response; that one would go through the gradient of the LRN. `outputs`: of `walk` for this picture, where they
+    are there already.
 
     Raises KeyError where the layer is not there, IndexError where the unit is not, NotApplicable where the network
     has no ReLU or the unit no response above zero.
@@ -52,18 +59,17 @@ def deconvnet(loaded: LoadedModel, image: Image.Image, layer: str, unit: int) ->
         )
     names = list(model.layers)
     passed = names[: names.index(model.resolve(layer)) + 1]
-    with loaded.lock, torch.no_grad():
-        with record(model, passed) as outputs:
-            model(x)
-        response = outputs[passed[-1]][0, unit]
-        row, column = strongest_place(response.numpy())
-        value = float(response[row, column] if response.dim() else response)
-        if value <= 0:
-            raise NotApplicable(f"Unit {unit} of {layer} is nowhere above zero in this picture: there is nothing to "
-                                "take back.")  # fmt: skip
-        signal = torch.zeros_like(outputs[passed[-1]])
-        (signal[0, unit, row, column] if response.dim() else signal[0, unit]).fill_(value)
-        inputs = [x, *(outputs[name] for name in passed[:-1])]
+    found = outputs or walk(loaded, image, passed)
+    response = found[passed[-1]][unit]
+    row, column = strongest_place(response)
+    value = float(response.max())
+    if value <= 0:
+        raise NotApplicable(f"Unit {unit} of {layer} is nowhere above zero in this picture: there is nothing to take "
+                            "back.")  # fmt: skip
+    signal = torch.zeros(1, *model.layers[passed[-1]].output)
+    (signal[0, unit, row, column] if response.ndim else signal[0, unit]).fill_(value)
+    inputs = [x, *(torch.from_numpy(found[name])[None] for name in passed[:-1])]
+    with loaded.lock:
         for name, taken in zip(reversed(passed), reversed(inputs), strict=True):
             signal = _down(model.get_submodule(name), taken, signal)
     return Projection(signal[0].numpy(), value, row, column)

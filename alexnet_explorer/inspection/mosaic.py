@@ -231,6 +231,13 @@ def to_png(picture: RGB) -> bytes:
     return buffer.getvalue()
 
 
+def to_jpeg(picture: RGB) -> bytes:
+    """(H, W, 3) uint8 as the bytes of a JPEG file: a fifth of the PNG of a photograph. Edges keep their colours."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=90, subsampling=0)
+    return buffer.getvalue()
+
+
 def _with_palette(picture: RGB, colours: RGB) -> Image.Image:
     """A picture as indices of these colours (N, 3), which are all that it has."""
     codes = _codes(colours)

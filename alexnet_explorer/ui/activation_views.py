@@ -13,7 +13,8 @@ from PIL import Image
 
 from alexnet_explorer.document import Cell, Column, Table
 from alexnet_explorer.inspection.mosaic import colormap_of, mosaic, own_scales, scale_of, to_png
-from alexnet_explorer.ui import cards, clickable, downloads, lens
+from alexnet_explorer.ui import cards, clickable, downloads, frame, lens
+from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.views import Array, Look, Scale, View, column, enlarged, layout, legend, shape_of, side_by_side
 
 ScaleOf = Literal["map", "layer", "shared"]
@@ -43,7 +44,11 @@ class Choice:
 
 
 def show_walk(row: Sequence[Look]) -> None:
-    """Every layer in small, to choose one."""
+    """Every layer in small, to choose one; and who has not the one that was chosen."""
+    wanted = lens.current().layer
+    for look in row:
+        if wanted and look.layer != wanted and not frame.same_place(look.layer, wanted):
+            st.info(f"**{plain(look.model.title)}** has no layer {plain(wanted)}: here is {look.layer} instead.")
     if row:
         side_by_side(View(_strip, _draw_strip), row)
 

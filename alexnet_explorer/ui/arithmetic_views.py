@@ -15,6 +15,7 @@ from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, colour
 from alexnet_explorer.inspection.receptive import window
 from alexnet_explorer.inspection.steps import PIXELS, Outputs, Place
 from alexnet_explorer.ui import downloads, frame, lens, own_link, trail
+from alexnet_explorer.ui.activation_views import walk_of
 from alexnet_explorer.ui.clickable import Grid, tiles
 from alexnet_explorer.ui.equations import COLOURS, FUNCTIONS, brief, line, name_of, percent, shown, training_line
 from alexnet_explorer.ui.text import plain
@@ -93,11 +94,10 @@ def explained(row: Sequence[Look]) -> None:
 
 
 def _outputs(look: Look) -> Outputs:
-    from alexnet_explorer.inspection.activations import walk
     from alexnet_explorer.inspection.arithmetic import pixels
 
     given = look.remember(PIXELS, lambda: pixels(look.model, look.picture.image))
-    return {PIXELS: given, **look.remember("activations", lambda: walk(look.model, look.picture.image))}
+    return {PIXELS: given, **walk_of(look)}
 
 
 def _seed() -> int:

@@ -97,6 +97,7 @@ export default function({ data, setTriggerValue, parentElement }) {
     reader.readAsDataURL(blob);
   };
   const paste = (event) => {
+    if (!button.isConnected) { document.removeEventListener("paste", paste); return; }
     const target = event.composedPath()[0];
     if (target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement) return;
     const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
@@ -113,7 +114,9 @@ export default function({ data, setTriggerValue, parentElement }) {
       status.textContent = "The browser does not let a page read the clipboard: press Ctrl+V.";
     }
   };
+  // This runs again whenever the page does: one listener is enough.
+  if (parentElement.paste) document.removeEventListener("paste", parentElement.paste);
+  parentElement.paste = paste;
   document.addEventListener("paste", paste);
-  return () => document.removeEventListener("paste", paste);
 }
 """

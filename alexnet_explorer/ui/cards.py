@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+
+from alexnet_explorer.ui.sending import UNPACK, pack
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,12 @@ def choose(key: str, cards: Sequence[Card], chosen: int | None, on_choose: Calla
 
     _component()(
         key=key,
-        data={
-            "cards": [
-                {"picture": "data:image/png;base64," + base64.b64encode(card.png).decode(), "title": card.title,
-                 "about": card.about, "fixed": card.fixed}
-                for card in cards
-            ],
-            "chosen": chosen,
-        },
+        data=pack(
+            {"chosen": chosen, "cards": [{"title": c.title, "about": c.about, "fixed": c.fixed} for c in cards]},
+            [card.png for card in cards],
+        ),
         on_card_change=take,
-    )  # fmt: skip
+    )
 
 
 @st.cache_resource(show_spinner=False)
@@ -65,12 +62,15 @@ img { width: 72px; height: 72px; object-fit: none; }
 span { opacity: 0.7; font-size: 0.6875rem; white-space: pre-line; }
 """
 
-_JS = """
+_JS = (
+    UNPACK
+    + """
 export default function({ data, setTriggerValue, parentElement }) {
+  const { cards, chosen, pictures } = unpack(data);
   const frame = parentElement.querySelector(".cards");
   // What is there is changed rather than made anew, so that the one with the keyboard's focus keeps it.
-  while (frame.children.length > data.cards.length) frame.lastChild.remove();
-  data.cards.forEach((card, number) => {
+  while (frame.children.length > cards.length) frame.lastChild.remove();
+  cards.forEach((card, number) => {
     let button = frame.children[number];
     if (!button) {
       button = document.createElement("button");
@@ -78,17 +78,18 @@ export default function({ data, setTriggerValue, parentElement }) {
       frame.append(button);
     }
     const [image, title, about] = button.children;
-    if (image.src !== card.picture) image.src = card.picture;
+    show(image, pictures[number]);
     image.alt = "";
     title.textContent = card.title;
     about.textContent = card.about;
     button.disabled = card.fixed;
-    button.setAttribute("aria-pressed", number === data.chosen);
+    button.setAttribute("aria-pressed", number === chosen);
     button.onclick = () => setTriggerValue("card", number);
   });
-  const now = frame.children[data.chosen];
+  const now = frame.children[chosen];
   if (now && frame.scrollWidth > frame.clientWidth) {
     frame.scrollLeft = now.offsetLeft - (frame.clientWidth - now.offsetWidth) / 2;
   }
 }
 """
+)

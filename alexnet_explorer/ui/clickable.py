@@ -6,16 +6,14 @@ with Enter.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import streamlit as st
-from PIL import Image
 
-from alexnet_explorer.inspection.mosaic import RGB, to_png
+from alexnet_explorer.inspection.mosaic import RGB, to_jpeg, to_png
+from alexnet_explorer.ui.sending import UNPACK, pack
 
 
 @dataclass(frozen=True)
@@ -54,24 +52,18 @@ def tiles(
 
     _component()(
         key=key,
-        data={
-            "picture": _as_url(picture, photographs),
-            "pixels": [picture.shape[1], picture.shape[0]],
-            "grid": asdict(grid),
-            "alt": alt,
-            "chosen": chosen,
-            "labels": [label(number) for number in range(grid.count)],
-        },
+        data=pack(
+            {
+                "pixels": [picture.shape[1], picture.shape[0]],
+                "grid": asdict(grid),
+                "alt": alt,
+                "chosen": chosen,
+                "labels": [label(number) for number in range(grid.count)],
+            },
+            [to_jpeg(picture) if photographs else to_png(picture)],
+        ),
         on_tile_change=take,
     )
-
-
-def _as_url(picture: RGB, photographs: bool) -> str:
-    if not photographs:
-        return "data:image/png;base64," + base64.b64encode(to_png(picture)).decode()
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 @st.cache_resource(show_spinner=False)
@@ -94,15 +86,17 @@ img { width: 100%; height: auto; image-rendering: pixelated; user-select: none; 
 .label { min-height: 1.4em; font: 0.875rem var(--st-font); color: var(--st-text-color); opacity: 0.7; }
 """
 
-_JS = """
+_JS = (
+    UNPACK
+    + """
 export default function({ data, setTriggerValue, parentElement }) {
-  const { picture, pixels, grid, alt, chosen, labels } = data;
+  const { pictures, pixels, grid, alt, chosen, labels } = unpack(data);
   const frame = parentElement.querySelector(".frame"), image = frame.querySelector("img");
   const [marked, over] = frame.querySelectorAll(".mark"), label = parentElement.querySelector(".label");
   const rows = Math.ceil(grid.count / grid.columns);
   let at = chosen ?? 0;
 
-  image.src = picture;
+  show(image, pictures[0]);
   image.alt = alt;
   frame.style.width = pixels[0] + "px";
   frame.tabIndex = 0;
@@ -150,3 +144,4 @@ export default function({ data, setTriggerValue, parentElement }) {
   };
 }
 """
+)

@@ -15,7 +15,7 @@ from alexnet_explorer.figures import BASELINE_COLOUR, RunCurve, colour_of, curve
 from alexnet_explorer.runs import Run, RunError, find_run
 from alexnet_explorer.ui import frame, lens, networks
 from alexnet_explorer.ui.settings import runs_folder
-from alexnet_explorer.ui.text import plain
+from alexnet_explorer.ui.text import plain, shorten
 from alexnet_explorer.ui.views import Look
 from alexnet_explorer.weights_file import WeightsError
 
@@ -65,9 +65,10 @@ def show(page: frame.Page, row: Sequence[Look]) -> None:
     )
     charts: list[tuple[str, str, list[RunCurve]]] = []
     if measured:
-        charts.append(("top-1 error (%)", "Error by epoch", _error_lines(measured)))
+        of = "validation error (%)" if len(measured) > 1 else "top-1 error (%)"
+        charts.append((of, "Error by epoch", _error_lines(measured)))
     if formed:
-        lines = [RunCurve(look.model.title, look.colour, one.epochs, one.mean, low=one.low, high=one.high)
+        lines = [RunCurve(shorten(look.model.title), look.colour, one.epochs, one.mean, low=one.low, high=one.high)
                  for look, one in formed]  # fmt: skip
         charts.append(("cosine with the last", f"Cosine of the kernels of {row[0].layer} with the last ones", lines))
     for column, (title, alt, lines) in zip(st.columns(len(charts)), charts, strict=True):
@@ -100,16 +101,20 @@ class Cursor:
     def draw(self, lines: Sequence[RunCurve], title: str, alt: str) -> None:
         """A chart along the epochs; a click on any point moves the cursor."""
         figure = curves(lines, title, "epoch")
-        figure.add_vline(x=self.now, line={"color": BASELINE_COLOUR, "width": 2, "dash": "dot"})
         if len(self.kept) > 1:
             figure.add_scatter(
                 x=self.places, y=[0] * len(self.places), mode="markers", cliponaxis=False, showlegend=False,
                 marker={"symbol": "diamond", "size": 11, "color": BASELINE_COLOUR}, name="kept",
                 hovertemplate="epoch %{x}<extra></extra>",
             )  # fmt: skip
-        # What is not selected would fade.
-        figure.update_traces(unselected={"marker": {"opacity": 1}}, selector={"type": "scatter"})
-        figure.update_layout(height=CHART_HEIGHT, yaxis_rangemode="tozero", dragmode=False, showlegend=len(lines) > 1)
+        for trace in figure.data:
+            trace.unselected = {"marker": {"opacity": 1}}  # else all points but the one that was clicked fade
+        # One by one Plotly takes milliseconds for each.
+        figure.update_layout({
+            "height": CHART_HEIGHT, "dragmode": False, "showlegend": len(lines) > 1, "yaxis": {"rangemode": "tozero"},
+            "shapes": [{"type": "line", "xref": "x", "yref": "paper", "x0": self.now, "x1": self.now, "y0": 0, "y1": 1,
+                        "line": {"color": BASELINE_COLOUR, "width": 2, "dash": "dot"}}],
+        })  # fmt: skip
         values = (f"{line.name} {np.interp(self.now, line.x, line.y):.3g}" for line in lines)
         # A chart of its own for each epoch, as a second click on a chosen point would only take the choice back.
         key = f"{title} at {self.now:g}"
@@ -138,7 +143,7 @@ def _error_lines(measured: Sequence[tuple[Look, Errors]]) -> list[RunCurve]:
             RunCurve("training", colour_of(0), errors.epochs, errors.training),
             RunCurve("validation", colour_of(1), errors.epochs, errors.validation),
         ]
-    return [RunCurve(f"{look.model.title}, validation", look.colour, errors.epochs, errors.validation)
+    return [RunCurve(shorten(look.model.title), look.colour, errors.epochs, errors.validation)
             for look, errors in measured]  # fmt: skip
 
 

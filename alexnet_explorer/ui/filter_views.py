@@ -20,6 +20,7 @@ from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.views import (
     COLUMN_GAP,
     Array,
+    Layout,
     Look,
     Scale,
     View,
@@ -40,6 +41,8 @@ CHART_HEIGHT = 180  # pixels
 MAP_HEIGHT = 320  # pixels that a heat map of units and maps has, about
 UNIT_HEIGHT = 120  # pixels of the chosen kernel
 BINS = 20
+MATCHED_COLUMNS = 8
+MOST_PIXELS = 64  # of a matched kernel
 RARE = 0.05  # share of random deals below which a difference is called more than chance
 NOBODY = -1  # in a row of units: nobody stands here
 
@@ -55,6 +58,7 @@ class Row:
     chosen: NDArray[np.intp]  # what each is called in the lens: its own number, or its partner's
     by: Order = "number"
     correlations: Array | None = None  # with their partners in the first network, where they are matched
+    apart: bool = True  # whether towers are drawn apart; not where partners are to stand at the same places
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,12 @@ def rows_of(looks: Sequence[Look], by: Order, matches: Mapping[str, Match]) -> d
         first = rows.get(looks[0].model.name)
         if first and look.model.name in matches:
             found = matches[look.model.name]
-            rows[look.model.name] = Row(found.partners[first.units], first.units, own, found.correlations[first.units])
+            rows[look.model.name] = Row(
+                found.partners[first.units], first.units, own, found.correlations[first.units], apart=False
+            )
         else:
             units = filters.arrange(weights_of(look), own)
-            rows[look.model.name] = Row(units, units, own)
+            rows[look.model.name] = Row(units, units, own, apart=not matches)
     return rows
 
 
@@ -185,7 +191,7 @@ def _draw_colours(look: Look, kernels: Kernels, scale: Scale, choosing: bool) ->
             if len(groups) > 1:
                 st.markdown(f"Tower {number + 1}")
             tiles = _tiles(kernels, group, scale[0])
-            cut = layout(tiles, space)
+            cut = layout(tiles, space) if kernels.row.apart else _same_columns(tiles, space)
             size = tiles.shape[1] * cut["zoom"]
             grid = clickable.Grid(len(tiles), cut["columns"], size, size)
             alt = f"Mosaic of {len(tiles)} kernels of {look.layer} in colour"
@@ -197,6 +203,12 @@ def _draw_colours(look: Look, kernels: Kernels, scale: Scale, choosing: bool) ->
         f"colour one of ±{scale[0]:.3g}.{_unclear(kernels)}"
     )
     return mosaic(tiles, **layout(tiles, column(1)))
+
+
+def _same_columns(tiles: Array, space: int) -> Layout:
+    """A layout of as many columns in every network, whatever its kernels' size: partners stand at the same places."""
+    columns, side = min(MATCHED_COLUMNS, len(tiles)), tiles.shape[1]
+    return {"columns": columns, "zoom": max(1, min(((space + 1) // columns - 1) // side, MOST_PIXELS // side))}
 
 
 def _unclear(kernels: Kernels) -> str:
@@ -218,10 +230,10 @@ def _tiles(kernels: Kernels, places: NDArray[np.intp], largest: float) -> Array:
 
 
 def towers_of(look: Look, kernels: Kernels) -> list[NDArray[np.intp]]:
-    """The places in the row by tower; all together where the row is another network's, or there is one tower."""
+    """The places in the row by tower; all together where there is one tower, or units are matched."""
     places = np.arange(len(kernels.row.units))
     towers = look.model.model.config.towers
-    if towers == 1 or kernels.row.correlations is not None:
+    if towers == 1 or not kernels.row.apart:
         return [places]
     tower = kernels.row.units // (len(kernels.weights) // towers)
     return [places[tower == number] for number in range(towers)]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
-from PIL import Image
 from streamlit.navigation.page import Page as StreamlitPage
 
 from alexnet_explorer.catalogue import DEFAULT_MODEL, TWINS, ModelEntry
@@ -18,7 +17,7 @@ from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import Run, RunError, find_run
-from alexnet_explorer.ui import bringing, lens, networks, own_link, pictures, set_pictures
+from alexnet_explorer.ui import bringing, lens, networks, own_link, pictures, set_pictures, thumbnails
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
@@ -240,18 +239,11 @@ def _choose_picture() -> None:
     names = pictures.names() | ({picture.name: picture.title} if picture else {})
     _select("Picture", "picture", list(names), wanted, list(names.values()))
     if picture:
-        st.image(_thumbnail(picture.image), alt=f"The chosen picture: {picture.title}", output_format="JPEG")
+        st.image(
+            thumbnails.fitted(picture.image, 280, 200), alt=f"The chosen picture: {picture.title}", output_format="JPEG"
+        )
     set_pictures.choose()
     bringing.show()
-
-
-def _thumbnail(image: Image.Image) -> Image.Image:
-    """At most 280×200 pixels; of a small picture, each pixel several times."""
-    if (times := min(128 // image.width, 128 // image.height)) > 1:
-        return image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
-    thumbnail = image.copy()
-    thumbnail.thumbnail((280, 200))
-    return thumbnail
 
 
 def _choose_models(page: Page) -> list[ModelEntry]:

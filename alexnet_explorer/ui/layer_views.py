@@ -44,7 +44,7 @@ def show_layer(row: Sequence[Look]) -> None:
     views: dict[Shown, View[Any]] = {
         "maps": maps_view(choice),
         "steps": _steps_view(choice),
-        "statistics": View(values_of, _all_statistics, _range),
+        "statistics": _all_statistics_view,
     }
     side_by_side(views[shown], row)
 
@@ -151,11 +151,8 @@ def _does(look: Look, name: str) -> str:
 
 def _draw_numbers(look: Look, steps: Steps) -> None:
     table = step_table(steps, values_of(look), classes_of(look))
-    st.dataframe(
-        {column.title: [row[place] if isinstance(row[place], str | int) else column.shown(row[place])
-                        for row in table.rows] for place, column in enumerate(table.columns)},
-        key=f"steps {look.model.name}", hide_index=True, alt=f"{len(steps.units)} units at each step",
-    )  # fmt: skip
+    st.dataframe(_shown(table), key=f"steps {look.model.name}", hide_index=True,
+                 alt=f"{len(steps.units)} units at each step")  # fmt: skip
     st.caption(f"Unit {steps.units[0]}, which is chosen, then the strongest of {look.layer}."
                + (" The softmax turns the outputs into shares of one." if classes_of(look) else ""))  # fmt: skip
     downloads.offer(f"steps {look.model.name}", file_name(look, " ".join(steps.outputs)), csv=table.to_csv)
@@ -208,23 +205,46 @@ def _range(arrays: Sequence[Array]) -> Scale:
 statistics_view = View(values_of, _statistics, _range)
 
 
-def _all_statistics(look: Look, values: Array, scale: Scale) -> None:
-    _statistics(look, values, scale)
+@dataclass(frozen=True)
+class LayerNumbers:
+    """The chosen layer's output, and how many units of each layer are dead in all of `pictures`."""
+
+    values: Array
+    dead: dict[str, int]
+    pictures: int
+
+
+def _numbers(look: Look) -> LayerNumbers:
     from alexnet_explorer.inspection.activations import dead_over
 
     several = own_pictures(tuple(pictures.names()))
     key = ("dead", look.model.digest, several.key)
     dead = networks.results().get(key, lambda: dead_over(look.model, several))
-    table = layer_table(look, {name: int(units.sum()) for name, units in dead.items()})
-    st.dataframe({column.title: [column.shown(row[place]) for row in table.rows]
-                  for place, column in enumerate(table.columns)},
-                 key=f"layers {look.model.name}", hide_index=True, alt="Every layer in numbers")  # fmt: skip
+    return LayerNumbers(values_of(look), {name: int(units.sum()) for name, units in dead.items()}, several.count)
+
+
+def _draw_all_statistics(look: Look, numbers: LayerNumbers, scale: Scale) -> None:
+    _statistics(look, numbers.values, scale)
+    table = layer_table(look, numbers.dead)
+    st.dataframe(_shown(table), key=f"layers {look.model.name}", hide_index=True, alt="Every layer in numbers")
     st.caption(
-        f"Dead here: zero everywhere in this picture. Dead in all {several.count}: zero everywhere in each of the "
+        f"Dead here: zero everywhere in this picture. Dead in all {numbers.pictures}: zero everywhere in each of the "
         "sample photographs and your uploads; only a unit that stays so over the training images is dead for good. "
         "Sees: the side of the square of input pixels that one value depends on."
     )
     downloads.offer(f"layers {look.model.name}", file_name(look, "layers"), csv=table.to_csv)
+
+
+_all_statistics_view = View(_numbers, _draw_all_statistics, lambda all_: _range([one.values for one in all_]))
+
+
+def _shown(table: Table) -> dict[str, list[int | str]]:
+    """A table by columns, its numbers as people read them; whole numbers stay, to be sorted by."""
+    return {
+        column.title: [cell if isinstance(cell, int | str) else column.shown(cell)
+                       for cell in (row[place] for row in table.rows)]
+        for place, column in enumerate(table.columns)
+    }  # fmt: skip
 
 
 def layer_table(look: Look, dead: dict[str, int]) -> Table:

@@ -25,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of a run, or of a wei
 class Lens:
     """The picture, the networks, and the place in them. None means: the page's own best choice."""
 
-    picture: str = "cat"  # a sample's name, or upload-<digest>
+    picture: str = "coffee"  # a sample's name, or upload-<digest>
     models: tuple[str, ...] = (DEFAULT_MODEL,)  # several are shown side by side, the first one is the baseline
     compared: tuple[str, ...] = ()  # those chosen on the page Compare, which leaves `models` to the other pages
     beside: tuple[str, ...] = ()  # of many that are compared, those that are shown side by side; none: the first ones

@@ -13,7 +13,7 @@ import streamlit as st
 from alexnet_explorer.figures import likeness
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import downloads, networks, own_link, picture_sets, working
-from alexnet_explorer.ui.text import plain
+from alexnet_explorer.ui.text import plain, shorten
 from alexnet_explorer.ui.views import Look
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def show(row: Sequence[Look], found: Likenesses) -> None:
             _pairs(first, look, one.matches[first.layer])
         else:
             st.info(f"**{names[1]}** has no {first.layer}: there is nothing to match.")
-        figure = likeness(one.cka, one.layers, one.others, first.model.title, look.model.title)
+        figure = likeness(one.cka, one.layers, one.others, shorten(first.model.title), shorten(look.model.title))
         figure.update_layout(height=CHART_HEIGHT, width=CHART_HEIGHT + 100)
         best = {layer: one.others[int(np.nanargmax(row))] for layer, row in zip(one.layers, one.cka, strict=True)
                 if np.isfinite(row).any()}  # fmt: skip

@@ -13,10 +13,10 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from alexnet_explorer.data.samples import SAMPLES, places
+from alexnet_explorer.data.samples import SAMPLES, Truth, places
 from alexnet_explorer.figures import prediction_bars
 from alexnet_explorer.inspection.mosaic import RGB, as_colours, mosaic
-from alexnet_explorer.ui import downloads
+from alexnet_explorer.ui import downloads, thumbnails
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.views import COLUMN_GAP, Array, Look, Scale, View, column, enlarged, show
 
@@ -76,13 +76,17 @@ def table(loaded: LoadedModel, shares: Array) -> str:
 
 
 def truth(look: Look, shares: Array) -> str:
-    """What a sample shows, beside what the network gives that class, in a sentence or two; of an upload nothing."""
-    if look.picture.name not in SAMPLES:
+    """What a picture shows, if that is known, beside what the network gives that class, in a sentence or two."""
+    label, loaded = look.picture.label, look.model
+    if label:  # an image of a data set
+        known = Truth(plain(label), frozenset({label}))
+    elif look.picture.name in SAMPLES:
+        known = SAMPLES[look.picture.name].truth
+    else:
         return ""
-    known, loaded = SAMPLES[look.picture.name].truth, look.model
     right = places(known.classes, loaded.classes, loaded.folders)
     kin = places(known.kin, loaded.classes, loaded.folders)
-    said = f"This sample shows **{known.words}**"
+    said = f"This {'image' if label else 'sample'} shows **{known.words}**"
 
     def given(found: Sequence[int]) -> str:
         together = " together" if len(found) > 1 else ""
@@ -120,8 +124,7 @@ class Seen:
 def _see(look: Look) -> Seen:
     from alexnet_explorer.inspection.predict import network_input, seen_box
 
-    small = look.picture.image.copy()
-    small.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
+    small = thumbnails.fitted(look.picture.image, PICTURE_PIXELS, PICTURE_PIXELS)
     box = seen_box(look.model.preprocessing, *small.size)
     pencil = ImageDraw.Draw(small)
     for inset, colour in ((0, "black"), (1, "white"), (2, "black")):
@@ -152,7 +155,7 @@ def _draw_seen(look: Look, seen: Seen, scale: Scale) -> None:
     with st.container(horizontal=True):
         for picture, caption, alt in pictures:
             with st.container(width=min(PICTURE_PIXELS, column(look.width)) + 4):
-                show(picture, caption, alt, photograph=times == 1)
+                show(picture, caption, alt, photograph=picture is seen.framed or times == 1)
     downloads.offer(
         f"seen {name}", f"{look.picture.title} as {look.model.title} sees it",
         png=lambda: mosaic(np.stack([seen.crop, _as_bytes(as_colours(seen.x[None], largest)[0])]), columns=2, gap=4),

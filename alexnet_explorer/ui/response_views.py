@@ -12,7 +12,7 @@ import streamlit as st
 from alexnet_explorer.inspection.mosaic import RGB, as_colours, outlined, overlay
 from alexnet_explorer.inspection.receptive import Window, window
 from alexnet_explorer.ui import downloads
-from alexnet_explorer.ui.activation_views import classes_of, file_name, unit_of, values_of
+from alexnet_explorer.ui.activation_views import classes_of, file_name, unit_of, values_of, walk_of
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.views import Array, Look, Scale, View, column, enlarged, show, side_by_side, where
 
@@ -52,7 +52,8 @@ def _unit(look: Look) -> Unit:
     projection: Projection | str
     try:
         projection = look.remember(
-            ("deconvnet", look.layer, number), lambda: deconvnet(look.model, look.picture.image, look.layer, number)
+            ("deconvnet", look.layer, number),
+            lambda: deconvnet(look.model, look.picture.image, look.layer, number, walk_of(look)),
         )
     except NotApplicable as reason:
         projection = str(reason)
@@ -69,7 +70,7 @@ def _draw_unit(look: Look, unit: Unit, scale: Scale) -> None:
         with st.container(width=len(seen) * zoom):
             if whole:
                 show(enlarged(seen, zoom), f"{name} of {look.layer} is one number, {unit.values:.4g}, and sees the "
-                     "whole picture.", "What the network sees")  # fmt: skip
+                     "whole picture.", "What the network sees", photograph=True)  # fmt: skip
             else:
                 frame = Window(*(side * zoom for side in unit.window))
                 show(
@@ -78,6 +79,7 @@ def _draw_unit(look: Look, unit: Unit, scale: Scale) -> None:
                     f"is strong. The frame is what it sees from its strongest position, row {unit.place[0]}, column "
                     f"{unit.place[1]} of its map: {_extent(unit.window)} pixels; both are counted from 0.",
                     where(unit.values, f"Unit {unit.number} of {look.layer}"),
+                    photograph=True,
                 )
         if not whole:
             patch = unit.window.cut(seen)

@@ -11,6 +11,11 @@ _SOUGHT = re.compile(r":(?=\S)|@|www(?=\.)|[<>~=-](?=[<>=-])", re.IGNORECASE)
 _JOINER = "\u2060"
 
 
+def shorten(text: str, most: int = 40) -> str:
+    """A title for an axis or a legend, where there is little room: its beginning."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def plain(text: str) -> str:
     """Text as it is, whatever Markdown would make of it; on one line."""
     joined = _SOUGHT.sub(lambda found: found[0] + _JOINER, " ".join(text.split()))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.figures import colour_of, style_of
-from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, overlay, to_png
+from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, overlay, to_jpeg, to_png
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import downloads, frame, lens, networks, pictures
 from alexnet_explorer.ui.text import plain
@@ -144,14 +144,12 @@ def side_by_side(view: View[Any], row: Sequence[Look]) -> None:
 
 
 def show(picture: RGB, caption: str, alt: str, photograph: bool = False) -> None:
-    """An array as a PNG at its own size where the page has room for it, and its text alternative.
+    """An array at its own size where the page has room for it, and its text alternative.
 
-    A photograph becomes a JPEG, of a fifth of the bytes, which shows every pixel a little changed.
+    As a PNG, in which a pixel is a pixel; a `photograph`, or a map laid over one, as a JPEG with a fifth of the bytes.
     """
-    if photograph:
-        st.image(picture, alt=alt, width="content", output_format="JPEG")
-    else:
-        st.image(to_png(picture), alt=alt, width="content")
+    data = to_jpeg(picture) if photograph else to_png(picture)  # told its format, Streamlit leaves it as it is
+    st.image(data, alt=alt, width="content", output_format="JPEG" if photograph else "PNG")
     st.caption(caption)  # apart from the picture, which a longer caption of its own would stretch and blur
 
 
@@ -224,6 +222,7 @@ def _draw_saliency(look: Look, result: Attribution | str | None, scale: Scale) -
         f"Evidence for “{plain(label)}”{f' at {result.layer}' if result.layer else ''}: {colours}; full colour from "
         f"{'±' if result.signed else ''}{scale[1]:.3g}. {result.seconds:.2f} s",
         where(result.map, f"Evidence for {label}"),
+        photograph=True,
     )
     downloads.offer(
         f"{result.method}_{look.model.name}", f"{result.method} {label} {look.model.name}",

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import io
 import secrets
 import threading
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 import streamlit as st
-from PIL import Image
 
 from alexnet_explorer.data.packed import DataError
-from alexnet_explorer.inspection.mosaic import RGB
+from alexnet_explorer.inspection.mosaic import RGB, to_jpeg
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui.text import plain
 
@@ -105,6 +103,4 @@ def _progress(work: Work[object]) -> None:
 
 def _in_a_link(picture: RGB) -> str:
     """A picture that the browser need not fetch: the next one comes before a slow one would."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=90)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(to_jpeg(picture)).decode()}"

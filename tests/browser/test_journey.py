@@ -38,7 +38,7 @@ FLAGS = (
 )  # fmt: skip
 PATIENCE = 120_000  # milliseconds; a machine may be busy
 PAGES = {"Predict": "Predict", "Filters": "Filters", "Activations": "Activations", "Arithmetic": "Arithmetic",
-         "Saliency": "Saliency", "Train": "Train", "Runs": "Runs", "Compare": "Compare",
+         "Neighbours": "Neighbours", "Saliency": "Saliency", "Train": "Train", "Runs": "Runs", "Compare": "Compare",
          "Home": "AlexNet Explorer"}  # fmt: skip
 # Under a link to a page Streamlit's own script asks for these beside the page first, then at the root.
 LOCAL = re.compile(r"(https?|wss?)://localhost:|data:|blob:")
@@ -238,6 +238,43 @@ def test_a_link_opens_its_page_on_a_fresh_server(browser, server, tmp_path):
         expect(page.get_by_test_id("stSidebar").get_by_role("img", name="Coffee")).to_be_visible()
         settled(page)
         assert "layer=conv3" in page.url and "picture=coffee" in page.url
+
+
+def test_a_click_chooses_a_layer_and_a_click_on_its_map_a_unit(browser, server, tmp_path):
+    with visitor(browser, tmp_path) as page:
+        server.wait()
+        page.goto(f"{server.url}/activations?models=alexnet-32-relu&order=as+numbered")
+        page.get_by_role("button", name=re.compile("^conv3")).click()
+        expect(page.get_by_text(re.compile("^conv3: 96 maps of "))).to_be_visible()
+        expect(page.get_by_role("button", name=re.compile("^conv3"))).to_have_attribute("aria-pressed", "true")
+        expect(page.get_by_role("combobox", name="Layer")).to_have_value(re.compile("^conv3"))
+        mosaic = page.get_by_role("application", name="Mosaic of the activations of conv3")
+        mosaic.click(position={"x": 5, "y": 5})  # which it is already
+        mosaic.press("ArrowRight")
+        mosaic.press("Enter")
+        expect(page.get_by_text(re.compile("^Unit 1 over the picture"))).to_be_visible()
+        settled(page)
+        assert "layer=conv3" in page.url and "unit=1" in page.url
+
+
+def test_a_neighbour_can_be_clicked_or_reached_by_keys_to_go_on_from_it(browser, server, tmp_path):
+    picture = re.compile(r"[?&]picture=(\w+)")
+    with visitor(browser, tmp_path) as page:
+        server.wait()
+        page.goto(f"{server.url}/neighbours?models=alexnet-32-relu&picture=cat")
+        row = page.get_by_role("application").nth(1)
+        expect(row).to_have_attribute("aria-label", re.compile("^The picture, then its nearest: "))
+        settled(page)
+        seen = {"cat"}
+        for act in (
+            lambda: row.click(position={"x": 200, "y": 60}),
+            lambda: (row.press("ArrowRight"), row.press("Enter")),
+        ):
+            act()
+            expect(page).not_to_have_url(re.compile(f"picture=({'|'.join(seen)})"))
+            settled(page)
+            seen.add(picture.search(page.url)[1])
+        assert len(seen) == 3
 
 
 def test_two_visitors_get_their_own_predictions(browser, server, tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_explorer.inspection.activations import activations, strongest_place
+from alexnet_explorer.inspection.activations import activations, strongest_place, walk
 from alexnet_explorer.inspection.attribution import NotApplicable
 from alexnet_explorer.inspection.deconvnet import deconvnet
 from alexnet_explorer.inspection.receptive import window
@@ -79,6 +79,15 @@ def test_it_leaves_the_network_as_it_was_and_holds_its_lock(tiny, picture, watch
     deconvnet(loaded, picture, "fc5", 1 + int(activations(loaded, picture, "fc5")[1:].argmax()))
     assert held == [True, True] and hooks_of(loaded.model) == 1  # the test's own
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+
+
+def test_what_a_walk_found_saves_another_pass(tiny, picture, watch):
+    loaded = tiny()
+    outputs = walk(loaded, picture)
+    held = watch(loaded)
+    found = deconvnet(loaded, picture, "relu2", 3, outputs)
+    assert held == []
+    np.testing.assert_array_equal(found.pixels, deconvnet(loaded, picture, "relu2", 3).pixels)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])

@@ -21,6 +21,7 @@ from alexnet_explorer.inspection.mosaic import (
     overlay,
     own_scales,
     scale_of,
+    to_jpeg,
     to_png,
 )
 
@@ -219,3 +220,12 @@ def test_one_scale_for_all_is_about_zero_where_any_value_is_below():
     assert scale_of([positive, signed]) == (-3.0, 3.0)
     assert scale_of([]) == (0.0, 0.0)
     assert [colormap_of(scale_of([values])) for values in (positive, signed)] == ["viridis", "diverging"]
+
+
+def test_a_jpeg_is_nearly_the_picture_with_a_fraction_of_the_bytes():
+    noise = np.random.default_rng(0).normal(127, 3, (120, 160, 3)) + np.linspace(-90, 90, 160)[:, None]
+    picture = noise.astype(np.uint8)
+    data = to_jpeg(picture)
+    image = Image.open(io.BytesIO(data))
+    assert image.format == "JPEG" and len(data) < 0.4 * len(to_png(picture))
+    assert np.abs(np.asarray(image).astype(int) - picture).mean() < 4

@@ -13,6 +13,7 @@ from alexnet_explorer.data.preprocess import Preprocessing
 from alexnet_explorer.launch import local
 from alexnet_explorer.model import AlexNet, initialise
 from alexnet_explorer.runs import Status, create_run, this_process
+from alexnet_explorer.ui import working
 from alexnet_explorer.weights import save_weights
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -25,6 +26,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("ALEXNET_EXPLORER_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(local.Standby, "prepare", lambda *arguments: None)  # nobody waits for curves here
+    monkeypatch.setattr(working, "PATIENCE", 60)  # on a busy machine, too, short work is over when a page is drawn
     return tmp_path / "runs"
 
 

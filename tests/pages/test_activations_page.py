@@ -32,7 +32,7 @@ def labels(visitor):
 
 
 def test_every_layer_from_the_input_to_the_last_is_a_card(visit, clicks):
-    visitor = visit("activations", models=RELU, layer="relu2")
+    visitor = visit("activations", picture="cat", models=RELU, layer="relu2")
     shown, chosen = clicks[1][f"walk {RELU}"]
     names = [card.title for card in shown]
     assert names[:5] == ["input", "conv1", "relu1", "lrn1", "pool1"] and names[-3:] == ["fc7", "relu7", "fc8"]
@@ -44,13 +44,13 @@ def test_every_layer_from_the_input_to_the_last_is_a_card(visit, clicks):
 
 
 def test_the_mosaic_labels_and_orders_its_units_and_outlines_the_chosen_one(visit, clicks):
-    visit("activations", models=RELU, layer="conv2", unit=9)
+    visit("activations", picture="cat", models=RELU, layer="conv2", unit=9)
     _, grid, chosen, label = clicks[1][f"maps {RELU}"]
     values = activations(networks.load(RELU), pictures.open_picture("cat").image, "conv2").max(axis=(1, 2))
     order = np.argsort(-values, kind="stable")
     assert grid.count == len(order) == 64 and order[chosen] == 9
     assert label(0) == f"unit {order[0]}: up to {values[order[0]]:.3g}"
-    visit("activations", models=RELU, layer="conv2", unit=9, order="as numbered")
+    visit("activations", picture="cat", models=RELU, layer="conv2", unit=9, order="as numbered")
     assert clicks[1][f"maps {RELU}"][2] == 9
 
 
@@ -88,13 +88,13 @@ def test_networks_share_a_scale_unless_each_has_its_own(visit):
 
 
 def test_a_deconvnet_beside_the_patch_and_a_sentence_where_it_does_not_apply(visit):
-    visitor = visit("activations", models=RELU, layer="relu2", unit=3, unit_view="ascent")
-    assert visitor.says("The **deconvnet**") and len(visitor.main.image) == 3
-    other = visit("activations", models=TANH, layer="tanh2", unit=3, unit_view="ascent")
+    visitor = visit("activations", models=RELU, layer="relu2", unit=3)
+    assert visitor.says("What it sees there.") and visitor.says("The **deconvnet**") and not visitor.info
+    other = visit("activations", models=TANH, layer="tanh2", unit=3)
     assert [info.value.partition(";")[0] for info in other.info] == [
         "The deconvnet cuts off what is negative on its way down, as ReLU did on the way up"
     ]
-    assert len(other.main.image) == 2
+    assert other.says("What it sees there.") and not other.says("The **deconvnet**")
 
 
 def test_before_and_after_says_what_each_step_does(visit):
@@ -117,9 +117,9 @@ def test_the_last_layer_before_and_after_has_the_softmax(visit):
 def test_statistics_of_all_layers_over_more_pictures(visit):
     visitor = visit("activations", models=RELU, view="statistics")
     table = visitor.dataframe[0].value
-    assert table["layer"].tolist()[:2] == ["conv1", "relu1"] and table["sees (pixels)"].tolist()[:2] == ["5", "5"]
-    assert (table["dead in all"].astype(int) <= table["dead here"].astype(int)).all()
-    assert table["sees (pixels)"].tolist()[-1] == "32"
+    assert table["layer"].tolist()[:2] == ["conv1", "relu1"] and table["sees (pixels)"].tolist()[:2] == [5, 5]
+    assert (table["dead in all"] <= table["dead here"]).all()
+    assert table["sees (pixels)"].tolist()[-1] == 32
 
 
 @pytest.mark.parametrize(
@@ -137,3 +137,10 @@ def test_networks_of_other_kinds(visit, make_run, fields):
         visitor = visit("activations", models=run.id, layer=layer, view=view, epoch=1)
         assert not visitor.exception and visitor.complaints == []
         assert visitor.link["layer"] == layer and visitor.main.image
+
+
+def test_a_network_without_the_layer_says_so_and_shows_another(visit, make_run):
+    run = make_run()
+    visitor = visit("activations", models=f"{RELU},{run.id}", layer="pool5")
+    assert [info.value.partition("** ")[2] for info in visitor.info] == ["has no layer pool5: here is relu1 instead."]
+    assert not visit("activations", models=f"{RELU},{TANH}", layer="relu2").info[1:]  # tanh2 is its relu2

@@ -180,9 +180,9 @@ def test_a_slow_method_waits_for_a_click_and_shows_its_map_then(visit, make_run)
     button.click().run()
     check(visitor, "saliency")
     assert visitor.main.image and not visitor.main.button
-    visitor.selectbox(key="lens_picture").select("coffee").run()
+    visitor.selectbox(key="lens_picture").select("flower").run()
     assert not visitor.main.image  # of another picture nothing is known yet
-    visitor.selectbox(key="lens_picture").select("cat").run()
+    visitor.selectbox(key="lens_picture").select("coffee").run()
     assert visitor.main.image and not visitor.main.button
 
 
@@ -323,7 +323,7 @@ def test_a_link_to_what_is_not_here_shows_what_is(visit, page):
     assert any("uploaded in another session" in text for text in said) or page == "filters"
     assert visitor.drawn and visitor.link["models"].startswith(DEFAULT_MODEL)
     if page != "filters":
-        assert visitor.link["picture"] == "cat"
+        assert visitor.link["picture"] == "coffee"
 
 
 def test_the_lens_follows_the_visitor_from_page_to_page(visit):
@@ -356,7 +356,7 @@ def test_a_network_that_is_gone_leaves_the_comparison(visit):
     visitor = visit("compare", compared=f"gone,{TANH}")
     check(visitor, "compare")
     assert [info.value for info in visitor.info] == ["Not on this machine: gone."]
-    assert visitor.link == {"picture": "cat", "models": DEFAULT_MODEL, "compared": TANH}
+    assert visitor.link == {"picture": "coffee", "models": DEFAULT_MODEL, "compared": TANH}
     assert visitor.multiselect(key="lens_models").value == [TANH, RELU]
 
 

@@ -213,6 +213,8 @@ def test_matched_units_stand_under_one_another(visit, make_run, drawn, offered):
     assert [int(partner) for _, partner, _ in partners] == list(range(6))
     assert sorted(int(unit) for unit, _, _ in partners) == list(range(6))
     assert drawn[second][2] == 2  # outlined is the partner of the unit chosen
+    assert drawn[first][0].columns == drawn[second][0].columns  # partners stand at the same places
+    assert drawn[first][1] == [f"unit {unit}" for unit in range(6)]  # of both towers
     assert visitor.says("These are few, so that the numbers are rough")
     assert visitor.says("A random assignment has") and any(
         alt.startswith("CKA of each layer") for alt in visitor.charts

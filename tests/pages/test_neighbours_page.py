@@ -78,10 +78,10 @@ def test_the_samples_are_compared_in_pixels_and_in_the_last_hidden_layer(visit):
     ]  # fmt: skip
     pixels, relu7 = drawn(visitor)
     assert pixels["chosen"] == 0 and pixels["pixels"] == [128, 7 * 128 + 6 * 2, 3]
-    others = {sample.title for name, sample in SAMPLES.items() if name != "cat"}
+    others = {sample.title for name, sample in SAMPLES.items() if name != "coffee"}
     for row in (pixels, relu7):
-        assert {title for title in others if title in row["alt"]} == others  # and the cat is left out
-        assert "Cat" not in row["alt"]
+        assert {title for title in others if title in row["alt"]} == others  # and the coffee is left out
+        assert "Coffee" not in row["alt"]
 
 
 def test_the_distances_are_those_of_the_vectors(visit, make_run, among, files):
@@ -115,7 +115,7 @@ def test_it_says_how_many_are_of_the_pictures_own_class(visit, make_run, among, 
 def test_a_click_on_a_neighbour_makes_it_the_picture(visit, make_run, among):
     visitor = visit("neighbours", models=make_run().id, pictures=among.key[:16])
     visitor.button(key="neighbours_1_0").click().run()
-    assert visitor.link["picture"] == "cat"  # the picture itself
+    assert visitor.link["picture"] == "coffee"  # the picture itself
     title = visitor.button(key="neighbours_1_3").label.partition(",")[0]
     visitor.button(key="neighbours_1_3").click().run()
     assert not visitor.exception and visitor.complaints == []
@@ -183,19 +183,32 @@ def test_work_that_was_stopped_can_be_gone_on_with(visit, monkeypatch):
 # An image of a data set, anywhere
 
 
-def test_a_link_to_an_image_of_a_set_opens_on_every_page(visit, among):
-    visitor = visit("predict", models=RELU, picture=among.name_of(7))
+def test_a_link_to_an_image_of_a_set_opens_it_and_it_follows_the_visitor(visit, make_run, among):
+    visitor = visit("predict", models=make_run().id, picture=among.name_of(7))
     assert visitor.sidebar.selectbox(key="lens_picture").value == among.name_of(7)
     assert visitor.link["picture"] == among.name_of(7) and visitor.complaints == []
     assert [image.proto.imgs[0].alt for image in visitor.sidebar.image] == [
         f"The chosen picture: {among.label(7)} · image 7 of colours, 45 test images"
     ]
+    for page in ("activations", "saliency"):
+        visitor.go(page)
+        assert not visitor.exception and visitor.complaints == []
+        assert visitor.drawn and visitor.link["picture"] == among.name_of(7)
+
+
+def test_predict_says_what_an_image_of_a_set_shows(visit, make_run, among):
+    right = make_run(says=among.classes.index(among.label(7)), classes=among.classes)
+    assert visit("predict", models=right.id, picture=among.name_of(7)).says(
+        f"This image shows **{among.label(7)}**: the network has the class “{among.label(7)}”, which it gives 100.0%. "
+        "Its first guess is right."
+    )
+    assert visit("predict", models=RELU, picture=among.name_of(7)).says("None of this network's 10 classes is called")
 
 
 def test_an_image_of_a_set_that_is_not_here_says_so(visit):
     visitor = visit("predict", models=RELU, picture=f"set-{'0' * 16}-test-45-7")
     assert "of a data set that is not on this machine" in visitor.sidebar.info[0].value
-    assert visitor.link["picture"] == "cat"
+    assert visitor.link["picture"] == "coffee"
 
 
 def test_one_of_a_handful_is_chosen_in_the_sidebar(visit, make_run, among, pack, monkeypatch):

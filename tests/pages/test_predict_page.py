@@ -78,7 +78,8 @@ def test_of_a_sample_it_is_said_what_it_shows(visit, model, picture, words):
 
 def test_a_network_with_kin_only_cannot_be_right():
     look = SimpleNamespace(
-        picture=SimpleNamespace(name="cat"), model=SimpleNamespace(classes=("Siamese cat", "dog"), folders=())
+        picture=SimpleNamespace(name="cat", label=None),
+        model=SimpleNamespace(classes=("Siamese cat", "dog"), folders=()),
     )
     said = prediction_views.truth(look, np.array([0.25, 0.75], np.float32))
     assert "it cannot be right" in said and "“Siamese cat”, which it gives 25.0%" in said

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from alexnet_explorer.ui.text import plain
+from alexnet_explorer.ui.text import plain, shorten
 
 # What Streamlit's page looks for in text after Markdown was read (remark-gfm's addresses, its own icons and arrows).
 LINK = re.compile(r"(https?:\/\/|www(?=\.))[-.\w]+|[-.\w+]+@[-\w]+(?:\.[-\w]+)+", re.IGNORECASE)
@@ -37,3 +37,8 @@ def test_what_markdown_would_take_for_a_mark_is_escaped(mark):
 def test_what_is_looked_for_after_markdown_is_not_found(text):
     assert any(pattern.search(text) for pattern in (LINK, ICON, TYPESET))
     assert not any(pattern.search(read(plain(text))) for pattern in (LINK, ICON, TYPESET))
+
+
+def test_a_long_title_is_cut_where_there_is_little_room():
+    assert shorten("alexnet-32") == "alexnet-32" and shorten("x" * 40) == "x" * 40
+    assert shorten("x" * 41) == "x" * 39 + "…"
