@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ class PatchCache:
                 found = Strongest(
                     file["values"], file["pictures"], file["rows"], file["columns"], int(file["seen"])
                 )  # fmt: skip
-            os.utime(path)
+            _touch(path)
         except (OSError, EOFError, LookupError, TypeError, ValueError, BadZipFile):
             return None
         return found if _is_sound(found, shape, pictures.count) else None
@@ -128,7 +129,9 @@ class PatchCache:
         np.savez(file, allow_pickle=False, **vars(found))
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path(loaded, pictures, layer), file.getvalue())
+            path = self._path(loaded, pictures, layer)
+            write_atomic(path, file.getvalue())
+            _touch(path)
             self._remove_oldest()
 
     def _path(self, loaded: LoadedModel, pictures: PictureSet, layer: str) -> Path:
@@ -143,6 +146,12 @@ class PatchCache:
             left -= about.st_size
             if left < 0 and number:
                 path.unlink(missing_ok=True)
+
+
+def _touch(path: Path) -> None:
+    """It was used now: the time of a write alone comes in steps of milliseconds."""
+    now = time.time_ns()
+    os.utime(path, ns=(now, now))
 
 
 def _is_sound(found: Strongest, shape: Shape, count: int) -> bool:

@@ -45,12 +45,12 @@ def show(page: frame.Page) -> None:
         "Method",
         list(METHODS),
         format_func=lambda key: METHODS[key].title,
-        default=own_link.start("method", "grad-cam", own_link.one_of(METHODS), "compare_method"),
+        default=own_link.start("saliency", "grad-cam", own_link.one_of(METHODS), "compare_method"),
         key="compare_method",
         required=True,
         persist_state="session",
     )
-    own_link.write("method", None if method == "grad-cam" else method)
+    own_link.write("saliency", None if method == "grad-cam" else method)
     views.side_by_side(views.saliency_view(method or "grad-cam"), row)
 
 

@@ -195,7 +195,7 @@ def test_from_the_first_page_to_a_training_and_back(browser, server, tmp_path, t
 
         page.get_by_role("button", name="Flower").click()
         expect(page.get_by_text(prediction_of(load_sample("flower")))).to_be_visible()
-        expect(page.locator(".js-plotly-plot")).to_be_visible()
+        expect(page.locator(".js-plotly-plot").first).to_be_visible()
         settled(page)
         expected = prediction_of(upright)
         start = time.perf_counter()

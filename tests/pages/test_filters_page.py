@@ -260,6 +260,7 @@ def test_what_is_under_way_ends_when_it_is_no_longer_wanted(visit, make_run, mon
             ended.set()
 
     monkeypatch.setattr("alexnet_explorer.inspection.matching.compare", compare)
+    monkeypatch.setattr(working, "PATIENCE", 0.1)
     visitor = fine(visit("filters", models=f"{make_run(epochs=(7,)).id},{make_run(epochs=(9,)).id}", match=1))
     assert begun.wait(60) and "Stop" in [button.label for button in visitor.main.button]
     fine(visitor.toggle(key="filters_match").set_value(False).run())
