@@ -202,6 +202,14 @@ def find_strongest(
     return found
 
 
+def find_in_all_layers(loaded: LoadedModel, pictures: PictureSet) -> dict[str, Strongest]:
+    """`find_strongest` of every layer at once, for a few pictures: to see them takes longer than to look for all."""
+    found = {name: nothing_yet(layer.output[0]) for name, layer in loaded.model.layers.items()}
+    for part in scan(loaded, pictures, found):
+        found = {name: one.and_then(part.outputs[name]) for name, one in found.items()}
+    return found
+
+
 def cut(picture: RGB, field: Field, row: int, column: int) -> RGB:
     """What a unit sees from a position of its map: (size, size, 3), `PADDING` where that is outside the picture."""
     top, left = (field.offset + place * field.stride for place in (row, column))

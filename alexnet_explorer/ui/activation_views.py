@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_explorer.document import Cell, Column, Table
-from alexnet_explorer.inspection.mosaic import colormap_of, mosaic, own_scales, scale_of, to_png
-from alexnet_explorer.ui import cards, clickable, downloads, frame, lens
+from alexnet_explorer.inspection.mosaic import colormap_of, mosaic, own_scales, scale_of
+from alexnet_explorer.ui import cards, clickable, downloads, frame, lens, sending
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.views import Array, Look, Scale, View, column, enlarged, layout, legend, shape_of, side_by_side
 
@@ -73,11 +73,11 @@ def _strip(look: Look) -> list[cards.Card]:
         shape = f"{look.model.preprocessing.channels}×{seen.shape[0]}×{seen.shape[1]}"
         small = Image.fromarray(enlarged(seen, max(1, THUMBNAIL // len(seen))))
         small.thumbnail((THUMBNAIL, THUMBNAIL))
-        drawn = [cards.Card(to_png(np.asarray(small)), "input", shape, fixed=True)]
+        drawn = [cards.Card(sending.png(np.asarray(small)), "input", shape, fixed=True)]
         for name in layers_of(look):
             values = walk_of(look)[name]
             about = f"{'×'.join(map(str, values.shape))}\n{statistics(values).zeros:.0%} zero"
-            drawn.append(cards.Card(to_png(thumbnail(values, THUMBNAIL)), name, about))
+            drawn.append(cards.Card(sending.png(thumbnail(values, THUMBNAIL)), name, about))
         return drawn
 
     return look.remember("strip", draw)

@@ -12,8 +12,8 @@ from typing import Any
 
 import streamlit as st
 
-from alexnet_explorer.inspection.mosaic import RGB, to_jpeg, to_png
-from alexnet_explorer.ui.sending import UNPACK, pack
+from alexnet_explorer.inspection.mosaic import RGB
+from alexnet_explorer.ui.sending import UNPACK, jpeg, pack, png
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def tiles(
                 "chosen": chosen,
                 "labels": [label(number) for number in range(grid.count)],
             },
-            [to_jpeg(picture) if photographs else to_png(picture)],
+            [jpeg(picture) if photographs else png(picture)],
         ),
         on_tile_change=take,
     )

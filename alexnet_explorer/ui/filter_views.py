@@ -14,8 +14,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from alexnet_explorer.figures import colour_of, histogram, histograms, shares
-from alexnet_explorer.inspection.mosaic import RGB, as_colours, colourise, mosaic, to_png
-from alexnet_explorer.ui import clickable, downloads, lens, own_link
+from alexnet_explorer.inspection.mosaic import RGB, as_colours, colourise, mosaic
+from alexnet_explorer.ui import clickable, downloads, lens, own_link, sending
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.views import (
     COLUMN_GAP,
@@ -266,7 +266,7 @@ def _draw(
 ) -> None:  # fmt: skip
     """The picture of the kernels in these places of the row."""
     if not choosing:
-        st.image(to_png(picture), alt=alt, width="content")
+        st.image(sending.png(picture), alt=alt, width="content", output_format="PNG")
         return
     units = kernels.row.units[places]
     chosen = np.flatnonzero((units == kernels.unit(look)) & (units != NOBODY))

@@ -13,10 +13,10 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet_explorer.inspection.mosaic import RGB, mosaic, outlined, to_png
+from alexnet_explorer.inspection.mosaic import RGB, mosaic, outlined
 from alexnet_explorer.inspection.picture_sets import PictureSet
 from alexnet_explorer.inspection.receptive import fields, window
-from alexnet_explorer.ui import downloads, networks, own_link, picture_sets, working
+from alexnet_explorer.ui import downloads, networks, own_link, picture_sets, sending, working
 from alexnet_explorer.ui.activation_views import classes_of, unit_of
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.views import COLUMN_GAP, Look, column, enlarged, show
@@ -134,7 +134,7 @@ def _patches_key(look: Look, pictures: PictureSet) -> tuple[str, ...]:
 
 def _search(row: Sequence[Look], found: Sequence[Strongest | None], pictures: PictureSet) -> bool:
     """The search of what is not searched yet. True where it may have come to an end just now."""
-    from alexnet_explorer.inspection.patches import PatchCache, find_strongest
+    from alexnet_explorer.inspection.patches import PatchCache, find_in_all_layers, find_strongest
 
     left = [(look, one.seen if one else 0) for look, one in zip(row, found, strict=True)
             if one is None or one.seen < pictures.count]  # fmt: skip
@@ -142,9 +142,15 @@ def _search(row: Sequence[Look], found: Sequence[Strongest | None], pictures: Pi
         return False
     cache, store = PatchCache(), networks.results()
     total = len(left) * pictures.count
+    few = pictures.count <= AT_ONCE
 
     def act(progress: working.Progress) -> bool:
         for number, (look, _) in enumerate(left):
+            if few:
+                progress(number / len(left), f"{pictures.count} pictures")
+                for layer, one in find_in_all_layers(look.model, pictures).items():
+                    store.get(_patches_key(look.at(layer), pictures), lambda one=one: one)  # type: ignore[misc]
+                continue
 
             def hear(seen: int, before: int = number * pictures.count, look: Look = look) -> None:
                 progress((before + seen) / total, f"{look.layer}: {seen:,} of {pictures.count:,} pictures")
@@ -155,7 +161,6 @@ def _search(row: Sequence[Look], found: Sequence[Strongest | None], pictures: Pi
 
     about = repr([_patches_key(look, pictures) for look, _ in left])
     seen = min(seen for _, seen in left)
-    few = pictures.count <= AT_ONCE
     button = f"Go on from picture {seen:,}" if seen else f"Search the {pictures.count:,} pictures"
     # A slot of their own, so that a look at the samples does not end a long search.
     return _work("patches_few" if few else "patches", about, button, act, at_once=few)
@@ -238,7 +243,7 @@ def _tiles(shown: Shown, pictures: Sequence[RGB], labels: Sequence[str], tile: i
 def _small(picture: RGB, side: int) -> bytes:
     """The bytes of a square picture about `side` pixels wide: its pixels repeated, or from half of that a JPEG file."""
     if len(picture) * 2 <= side:
-        return to_png(enlarged(picture, side // len(picture)))
+        return sending.png(enlarged(picture, side // len(picture)))
     file = io.BytesIO()
     Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS).save(file, "JPEG", quality=90)
     return file.getvalue()

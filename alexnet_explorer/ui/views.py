@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.figures import colour_of, style_of
-from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, overlay, to_jpeg, to_png
+from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, overlay
 from alexnet_explorer.runs import RunError
-from alexnet_explorer.ui import downloads, frame, lens, networks, pictures
+from alexnet_explorer.ui import downloads, frame, lens, networks, pictures, sending
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
 
@@ -148,7 +148,9 @@ def show(picture: RGB, caption: str, alt: str, photograph: bool = False) -> None
 
     As a PNG, in which a pixel is a pixel; a `photograph`, or a map laid over one, as a JPEG with a fifth of the bytes.
     """
-    data = to_jpeg(picture) if photograph else to_png(picture)  # told its format, Streamlit leaves it as it is
+    data = (
+        sending.jpeg(picture) if photograph else sending.png(picture)
+    )  # told its format, Streamlit leaves it as it is
     st.image(data, alt=alt, width="content", output_format="JPEG" if photograph else "PNG")
     st.caption(caption)  # apart from the picture, which a longer caption of its own would stretch and blur
 

@@ -6,7 +6,14 @@ from PIL import Image
 
 from alexnet_explorer.inspection import patches
 from alexnet_explorer.inspection.activations import activations
-from alexnet_explorer.inspection.patches import PADDING, PatchCache, cut, find_strongest, nothing_yet
+from alexnet_explorer.inspection.patches import (
+    PADDING,
+    PatchCache,
+    cut,
+    find_in_all_layers,
+    find_strongest,
+    nothing_yet,
+)
 from alexnet_explorer.inspection.picture_sets import of_pictures
 from alexnet_explorer.inspection.receptive import Field, fields, window
 
@@ -208,3 +215,13 @@ def test_a_patch_is_what_the_unit_sees_with_padding_around_the_picture(tiny, pic
 def test_a_patch_beyond_the_picture_is_all_padding():
     away = cut(np.zeros((4, 4, 3), np.uint8), Field(3, 1, 10), 0, 0)
     assert (away == PADDING).all()
+
+
+def test_all_layers_at_once_give_what_each_gives(tiny, tmp_path, pictures):
+    loaded = tiny()
+    together = find_in_all_layers(loaded, pictures)
+    assert list(together) == list(loaded.model.layers)
+    for layer, found in together.items():
+        alone = find_strongest(loaded, pictures, layer, PatchCache(tmp_path))
+        for name, values in vars(alone).items():
+            np.testing.assert_array_equal(getattr(found, name), values, err_msg=f"{name} of {layer}")
