@@ -3,24 +3,14 @@
 import streamlit as st
 
 from alexnet_explorer.inspection.attribution import METHODS
-from alexnet_explorer.ui import own_link, page, views
+from alexnet_explorer.ui import page, saliency_method, views
 
 here = page.head(
     "saliency",
     "A saliency map asks which pixels the answer hangs on. The methods ask it differently and do not always agree, so "
     "look at more than one before you believe a map.",
 )
-chosen = st.segmented_control(
-    "Method",
-    list(METHODS),
-    format_func=lambda key: METHODS[key].title,
-    default=own_link.start("method", "saliency", own_link.one_of(METHODS), "method"),
-    key="method",
-    required=True,
-    persist_state="session",
-)
-method = METHODS[chosen or "saliency"]
-own_link.write("method", None if chosen == "saliency" else chosen)
+method = METHODS[saliency_method.choose("method", "method", "saliency")]
 st.markdown(f"**{method.title}.** {method.explanation} _{method.paper}_")
 views.side_by_side(views.saliency_view(method.key), views.looks(here))
 page.foot(

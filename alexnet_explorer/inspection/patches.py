@@ -205,7 +205,7 @@ def find_strongest(
 def find_in_all_layers(loaded: LoadedModel, pictures: PictureSet) -> dict[str, Strongest]:
     """`find_strongest` of every layer at once, for a few pictures: to see them takes longer than to look for all."""
     found = {name: nothing_yet(layer.output[0]) for name, layer in loaded.model.layers.items()}
-    for part in scan(loaded, pictures, found):
+    for part in scan(loaded, pictures, found, batch=4):  # all layers of a picture are 7 MB in the network of 2012
         found = {name: one.and_then(part.outputs[name]) for name, one in found.items()}
     return found
 

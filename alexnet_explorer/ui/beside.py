@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import streamlit as st
 
-from alexnet_explorer.inspection.attribution import METHODS
 from alexnet_explorer.ui import (
     activation_views,
     filter_views,
@@ -14,8 +13,8 @@ from alexnet_explorer.ui import (
     layer_views,
     lens,
     networks,
-    own_link,
     prediction_views,
+    saliency_method,
     views,
 )  # fmt: skip
 
@@ -41,17 +40,8 @@ def show(page: frame.Page) -> None:
     st.subheader("Statistics of the layer")
     views.side_by_side(layer_views.statistics_view, row)
     st.subheader("Saliency")
-    method = st.segmented_control(
-        "Method",
-        list(METHODS),
-        format_func=lambda key: METHODS[key].title,
-        default=own_link.start("saliency", "grad-cam", own_link.one_of(METHODS), "compare_method"),
-        key="compare_method",
-        required=True,
-        persist_state="session",
-    )
-    own_link.write("saliency", None if method == "grad-cam" else method)
-    views.side_by_side(views.saliency_view(method or "grad-cam"), row)
+    method = saliency_method.choose("compare_method", "saliency", "grad-cam")
+    views.side_by_side(views.saliency_view(method), row)
 
 
 def _partial(page: frame.Page) -> bool:
