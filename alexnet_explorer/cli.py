@@ -396,7 +396,8 @@ def explain(
     runs: RunsFolder = RUNS,
 ) -> None:
     """Where in the picture the evidence for a class is: saliency maps over the picture, as one PNG."""
-    from .inspection.attribution import METHODS, NotApplicable, attribute
+    from .inspection.attribution import NotApplicable, attribute
+    from .inspection.methods import METHODS, Settings
     from .inspection.mosaic import to_png
     from .inspection.predict import predict as predict_one
 
@@ -413,7 +414,7 @@ def explain(
     rows: list[dict[str, Any]] = []
     for name in METHODS if method == "all" else [method]:
         try:
-            found = attribute(loaded, picture, name, index, layer if METHODS[name].needs_layer else None)
+            found = attribute(loaded, picture, name, index, Settings(layer))
         except NotApplicable as reason:
             rows.append({"method": name, "layer": None, "not_applicable": str(reason)})
             continue

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from alexnet_explorer.inspection.attribution import METHODS
+from alexnet_explorer.inspection.methods import METHODS
 from alexnet_explorer.ui import page, saliency_method, views
 
 here = page.head(

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from alexnet_explorer import cli
-from alexnet_explorer.inspection.attribution import METHODS
+from alexnet_explorer.inspection.methods import METHODS
 from alexnet_explorer.launch import local
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import create_run, this_process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from alexnet_explorer.inspection.attribution import METHODS
+from alexnet_explorer.inspection.methods import METHODS
 from alexnet_explorer.ui import own_link
 
 

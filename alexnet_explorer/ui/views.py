@@ -169,7 +169,8 @@ def saliency_view(method: str) -> View[Attribution | str | None]:
 
 
 def _explain(look: Look, method: str) -> Attribution | str | None:
-    from alexnet_explorer.inspection.attribution import METHODS, NotApplicable, attribute
+    from alexnet_explorer.inspection.attribution import NotApplicable, attribute
+    from alexnet_explorer.inspection.methods import METHODS
 
     key = (method, look.target)
     slow = METHODS[method].slow and look.model.preprocessing.size >= SLOW_PIXELS

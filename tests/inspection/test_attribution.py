@@ -1,4 +1,4 @@
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from alexnet_explorer.config import ConfigError
-from alexnet_explorer.inspection.attribution import METHODS, NotApplicable, attribute
+from alexnet_explorer.inspection.attribution import NotApplicable, attribute, private
+from alexnet_explorer.inspection.methods import METHODS, Settings
 
 # Captum announces guided backpropagation's hooks; that they are gone afterwards is tested here.
 pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")
@@ -45,7 +46,7 @@ def test_integrated_gradients_of_a_linear_model_are_weight_times_input(linear, w
 def test_occlusion_of_a_linear_model_is_the_sum_under_the_window(linear, weight, picture):
     share = (weight * linear.preprocessing(picture)[0]).sum(0)
     blocks = share.reshape(4, 4, 4, 4).sum((1, 3)).repeat_interleave(4, 0).repeat_interleave(4, 1)
-    result = attribute(linear, picture, "occlusion", target=2, window=4, stride=4)
+    result = attribute(linear, picture, "occlusion", target=2, settings=Settings(window=4, stride=4))
     np.testing.assert_allclose(result.map, blocks, atol=1e-5)
 
 
@@ -57,14 +58,14 @@ def test_overlapping_windows_are_averaged(linear, weight, picture):
             window = np.s_[top : top + 3, left : left + 3]  # cut off at the border
             total[window] += share[window].sum()
             count[window] += 1
-    result = attribute(linear, picture, "occlusion", target=2, window=3, stride=2)
+    result = attribute(linear, picture, "occlusion", target=2, settings=Settings(window=3, stride=2))
     np.testing.assert_allclose(result.map, total / count, atol=1e-5)
 
 
 def test_occlusion_by_default_takes_a_seventh_of_the_picture_in_steps_of_half_a_window(tiny, picture):
     loaded = tiny(input_size=32)
     default = attribute(loaded, picture, "occlusion")
-    explicit = attribute(loaded, picture, "occlusion", window=4, stride=2)
+    explicit = attribute(loaded, picture, "occlusion", settings=Settings(window=4, stride=2))
     np.testing.assert_array_equal(default.map, explicit.map)
     assert default.map.shape == (32, 32)
 
@@ -91,7 +92,7 @@ def grad_cam(loaded, picture, layer, target):
 @pytest.mark.parametrize("layer", [None, "conv2", "relu1", "pool3"])
 def test_grad_cam_is_the_papers_formula(tiny, picture, layer):
     loaded = tiny()
-    result = attribute(loaded, picture, "grad-cam", target=3, layer=layer)
+    result = attribute(loaded, picture, "grad-cam", target=3, settings=Settings(layer=layer))
     assert result.layer == (layer or "relu3")
     assert np.ptp(result.map) > 0 and result.map.min() >= 0
     np.testing.assert_allclose(result.map, grad_cam(loaded, picture, result.layer, 3), rtol=1e-4, atol=1e-7)
@@ -100,7 +101,7 @@ def test_grad_cam_is_the_papers_formula(tiny, picture, layer):
 def test_grad_cam_takes_the_last_convolution_that_is_there(tiny, picture):
     assert attribute(tiny(convolutions=(1, 2)), picture, "grad-cam").layer == "relu2"
     assert attribute(tiny(activation="tanh"), picture, "grad-cam").layer == "tanh3"
-    assert attribute(tiny(activation="tanh"), picture, "grad-cam", layer="relu1").layer == "tanh1"
+    assert attribute(tiny(activation="tanh"), picture, "grad-cam", settings=Settings(layer="relu1")).layer == "tanh1"
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -110,7 +111,7 @@ def test_integrated_gradients_are_complete_on_the_whole_network(tiny, picture, a
     with torch.no_grad():
         rises = (loaded.model(x) - loaded.model(torch.zeros_like(x)))[0]
     target = int(rises.abs().argmax())
-    result = attribute(loaded, picture, "integrated-gradients", target, steps=200)
+    result = attribute(loaded, picture, "integrated-gradients", target, settings=Settings(steps=200))
     assert result.map.sum() == pytest.approx(float(rises[target]), rel=0.01)
 
 
@@ -126,30 +127,33 @@ def test_every_method_explains_the_predicted_class_at_the_size_of_the_input(tiny
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_nothing_stays_behind_and_the_lock_is_held(tiny, picture, watch, hooks_of, method):
+def test_the_network_of_all_visitors_is_not_touched(tiny, picture, hooks_of, method):
     loaded = tiny()
-    held = watch(loaded)
-    attribute(loaded, picture, method)
-    assert held and all(held) and loaded.lock.depth == 0
-    assert hooks_of(loaded.model) == 1  # the watching one
+    shared = {*loaded.model.modules()}
+    seen = []
+    watching = nn.modules.module.register_module_forward_pre_hook(
+        lambda module, inputs: seen.append(module in shared or hooks_of(loaded.model) > 0)
+    )
+    with watching:
+        attribute(loaded, picture, method)
+    assert seen and not any(seen)
     assert not any(p.requires_grad or p.grad is not None for p in loaded.model.parameters())
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_pass_that_fails_leaves_no_hook_and_frees_the_lock(tiny, picture, hooks_of, method):
+def test_a_private_network_shares_its_weights(tiny):
     loaded = tiny()
-    passes = []
+    mine = private(loaded)
+    assert mine is not loaded.model and not {*mine.modules()} & {*loaded.model.modules()}
+    assert all(own is shared for own, shared in zip(mine.parameters(), loaded.model.parameters(), strict=True))
 
-    def fail(module, inputs):
-        passes.append(1)
-        if len(passes) == 2:  # the first finds the class
-            raise RuntimeError("out of memory")
 
-    with loaded.model.get_submodule("fc5").register_forward_pre_hook(fail), pytest.raises(RuntimeError):
-        attribute(loaded, picture, method)
-    assert hooks_of(loaded.model) == 0
+def test_a_copy_waits_until_nobody_has_hooks_on_the_network(tiny):
+    loaded = tiny()
     with ThreadPoolExecutor() as threads:
-        assert threads.submit(loaded.lock.acquire, timeout=1).result()
+        with loaded.lock:
+            copied = threads.submit(private, loaded)
+            assert not wait([copied], timeout=0.1).done
+        assert copied.result(timeout=5) is not loaded.model
 
 
 @pytest.mark.parametrize("method", [method.key for method in METHODS.values() if method.slow])
@@ -167,24 +171,26 @@ def test_guided_backpropagation_says_where_it_does_not_apply(tiny, picture, acti
 
 def test_grad_cam_says_where_it_does_not_apply(tiny, picture):
     with pytest.raises(NotApplicable, match="fc4 has single units"):
-        attribute(tiny(), picture, "grad-cam", layer="fc4")
+        attribute(tiny(), picture, "grad-cam", settings=Settings(layer="fc4"))
 
 
 @pytest.mark.parametrize(
     ("method", "settings", "message"),
     [
-        ("magic", {}, "method='magic': allowed are saliency, integrated-gradients, grad-cam"),
+        ("magic", {}, "method='magic': allowed are saliency, "),
         ("saliency", {"target": 5}, "target=5: allowed are classes 0 to 4"),
         ("saliency", {"target": -1}, "target=-1"),
         ("integrated-gradients", {"steps": 0}, "steps=0"),
+        ("integrated-gradients", {"baseline": "pink"}, "baseline='pink': allowed are mean, black"),
         ("occlusion", {"window": 17}, "window=17: allowed are 1 to 16"),
         ("occlusion", {"window": 4, "stride": 5}, "stride=5: allowed are 1 to 4"),
         ("occlusion", {"window": 4, "stride": 0}, "stride=0"),
     ],
 )
 def test_a_setting_that_is_not_allowed_is_named(tiny, picture, method, settings, message):
+    target = settings.pop("target", None)
     with pytest.raises(ConfigError, match=message):
-        attribute(tiny(), picture, method, **settings)
+        attribute(tiny(), picture, method, target, Settings(**settings))
 
 
 def test_two_visitors_at_once_get_the_maps_of_one_alone(tiny, picture):
