@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
+from conftest import Server
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from test_journey import CHROMIUM, FLAGS, PATIENCE, Server, settled
+from test_journey import CHROMIUM, FLAGS, PATIENCE, settled
 
 from alexnet_explorer.catalogue import imported_folder
 from alexnet_explorer.config import RunConfig, preset_config

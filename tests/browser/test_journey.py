@@ -4,19 +4,12 @@ What the browser had to wait for is printed: first page, prediction, curves.
 """
 
 import io
-import os
 import re
 import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
-import psutil
 import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import expect, sync_playwright
@@ -27,10 +20,9 @@ from alexnet_explorer.data.samples import load_sample
 from alexnet_explorer.data.sources import prepare
 from alexnet_explorer.inspection.predict import predict
 from alexnet_explorer.launch.queue import Queue
-from alexnet_explorer.runs import LIVE, list_runs, new_run
+from alexnet_explorer.runs import new_run
 from alexnet_explorer.ui import networks
 
-PROJECT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -70,59 +62,6 @@ def tell(capsys):
             print(f"\n{text}", flush=True)
 
     return line
-
-
-class Server:
-    """`streamlit run app.py` in a process of its own, with folders of its own."""
-
-    def __init__(self, folder):
-        self.folder, self.runs = folder, folder / "runs"
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://localhost:{self.port}"
-        self.started = time.perf_counter()
-        with (folder / "server.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true",
-                 "--server.port", str(self.port)],
-                cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={
-                    **os.environ,
-                    "ALEXNET_EXPLORER_RUNS": str(self.runs),
-                    "ALEXNET_EXPLORER_DATA": str(folder / "data"),
-                },
-            )  # fmt: skip
-
-    def wait(self):
-        """Until it takes connections."""
-        while time.perf_counter() - self.started < 60:
-            assert self.process.poll() is None, self.log()
-            with socket.socket() as probe:
-                if probe.connect_ex(("localhost", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        pytest.fail(f"the server did not start: {self.log()}")
-
-    def log(self):
-        return (self.folder / "server.log").read_text()
-
-    def end(self):
-        """The server, and what it started."""
-        for run in list_runs(self.runs, gallery=False):
-            status = run.status()
-            if status.state in LIVE and psutil.pid_exists(status.pid):
-                os.kill(status.pid, signal.SIGKILL)
-        self.process.terminate()
-        self.process.wait(20)
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A fresh server; its clock runs from the start of its process."""
-    server = Server(tmp_path)
-    yield server
-    server.end()
 
 
 @contextmanager
