@@ -27,6 +27,10 @@ _ANCHORS: dict[Colormap, str] = {
 }
 # A grey that is in no coloured table: a diverged network's NaN shows.
 _NO_NUMBER = np.array([128, 128, 128], dtype=np.uint8)
+# How far along the diverging map's ends `overlay` goes: its darkest blue and its darkest red, over a picture, look
+# alike to who sees no red.
+_ENDS_OVER_A_PICTURE = 0.8
+TITLE_PIXELS = 22  # height of the strip that `titled` puts above a picture
 
 
 def colour_table(colormap: Colormap) -> RGB:
@@ -193,16 +197,62 @@ def overlay(
     """An attribution map laid over its picture in grey: (H, W, 3) uint8 and (h, w) → (H, W, 3).
 
     The map is resized bilinearly and makes up a share of `alpha` of the result. A signed map is diverging from
-    −`limit` (blue, against the class) to `limit` (red, for it), another one magma from 0 to `limit`;
-    by default `heat_limit`.
+    −`limit` (blue, against the class) to `limit` (red, for it), without the darkest ends of these colours; another
+    one is magma from 0 to `limit`; by default `heat_limit`.
     """
     limit = heat_limit(heat) if limit is None else limit
     resized = Image.fromarray(np.nan_to_num(heat).astype(np.float32)).resize(
         (picture.shape[1], picture.shape[0]), Image.Resampling.BILINEAR
     )
-    colours = colourise(np.asarray(resized), "diverging" if signed else "magma", -limit if signed else 0.0, limit)
+    values = np.asarray(resized)
+    if signed:
+        end = limit / _ENDS_OVER_A_PICTURE
+        colours = colourise(np.clip(values, -limit, limit), "diverging", -end, end)
+    else:
+        colours = colourise(values, "magma", 0.0, limit)
     grey = np.asarray(Image.fromarray(picture).convert("L"))[..., None]
     return np.rint((1 - alpha) * grey + alpha * colours).astype(np.uint8)
+
+
+def encircled(picture: RGB, mask: NDArray[np.bool_]) -> RGB:
+    """A copy of a picture (H, W, 3) with a line around a part of it, white with black inside.
+
+    The mask (h, w) is enlarged to the picture.
+    """
+    height, width = picture.shape[:2]
+    size = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+    inside = np.asarray(size, dtype=bool)
+    thick = max(1, max(height, width) // 256)
+    result = picture.copy()
+    core = inside
+    for _ in range(thick):
+        core = _eroded(core)
+    result[inside & ~core] = 0
+    around = inside
+    for _ in range(thick):
+        around = ~_eroded(~around)
+    result[around & ~inside] = 255
+    return result
+
+
+def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Without the pixels that have one beside them that is not part of it."""
+    padded = np.pad(mask, 1, mode="edge")
+    result: NDArray[np.bool_] = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return result
+
+
+def titled(picture: RGB, title: str) -> RGB:
+    """A picture (H, W, 3) under a white strip with its title, cut off where there is no room: (H + 22, W, 3)."""
+    font = ImageFont.load_default(13)
+    width = picture.shape[1]
+    if font.getlength(title) > width:
+        while title and font.getlength(f"{title}…") > width:
+            title = title[:-1]
+        title = f"{title.rstrip()}…"
+    strip = Image.new("RGB", (width, TITLE_PIXELS), "white")
+    ImageDraw.Draw(strip).text((width / 2, TITLE_PIXELS / 2), title, "black", font, "mm")
+    return np.concatenate([np.asarray(strip), picture])
 
 
 def outlined(picture: RGB, top: int, left: int, bottom: int, right: int) -> RGB:

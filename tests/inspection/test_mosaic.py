@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from alexnet_explorer.inspection.mosaic import (
+    TITLE_PIXELS,
     colormap_of,
     colour_table,
     colourise,
+    encircled,
     fitted,
     heat_limit,
     limits,
@@ -21,6 +23,7 @@ from alexnet_explorer.inspection.mosaic import (
     overlay,
     own_scales,
     scale_of,
+    titled,
     to_jpeg,
     to_png,
 )
@@ -114,7 +117,7 @@ def test_overlay_is_the_blend_of_a_grey_picture_and_the_maps_colours():
     heat = generator.normal(size=(6, 6)).astype(np.float32)
     grey = np.asarray(Image.fromarray(picture).convert("L"), float)[..., None]
     for signed, colours in (
-        (True, colourise(heat, "diverging", -1, 1)),
+        (True, colourise(np.clip(heat, -1, 1), "diverging", -1 / 0.8, 1 / 0.8)),
         (False, colourise(heat, "magma", 0, 1)),
     ):
         result = overlay(picture, heat, signed, alpha=0.25, limit=1)
@@ -229,3 +232,29 @@ def test_a_jpeg_is_nearly_the_picture_with_a_fraction_of_the_bytes():
     image = Image.open(io.BytesIO(data))
     assert image.format == "JPEG" and len(data) < 0.4 * len(to_png(picture))
     assert np.abs(np.asarray(image).astype(int) - picture).mean() < 4
+
+
+def test_a_line_runs_around_a_part_of_a_picture():
+    mask = np.zeros((8, 8), bool)
+    mask[2:6, 3:7] = True
+    picture = np.full((16, 16, 3), 100, np.uint8)
+    result = encircled(picture, mask)
+    inside = mask.repeat(2, 0).repeat(2, 1)
+    assert (picture == 100).all()
+    assert (result[inside].reshape(8, 8, 3)[[0, -1]] == 0).all() and (
+        result[inside].reshape(8, 8, 3)[1:-1, 1:-1] == 100
+    ).all()
+    assert (result[3, 6:14] == 255).all() and (result[~inside] != 0).all()
+    assert (result == 255).all(-1).sum() == 4 * 8
+    assert (encircled(picture, np.ones((4, 4), bool)) == 100).all()  # all of it: there is nothing to go around
+
+
+def test_a_title_stands_above_a_picture_and_is_cut_off_where_there_is_no_room():
+    picture = np.zeros((30, 120, 3), np.uint8)
+    short, long, longer = (
+        titled(picture, words) for words in ("Map", "A title of many words", "A title of many words more")
+    )
+    assert short.shape == (30 + TITLE_PIXELS, 120, 3)
+    assert (short[TITLE_PIXELS:] == 0).all() and (short[:TITLE_PIXELS] < 128).any()
+    assert (long == longer).all() and (short != long).any()
+    assert (long[:TITLE_PIXELS, 0] > 128).all()
