@@ -10,6 +10,9 @@ from alexnet_explorer.config import ConfigError
 BaselineName = Literal["mean", "black", "white", "blurred"]
 BASELINES: tuple[BaselineName, ...] = ("mean", "black", "white", "blurred")
 
+Sum = Literal["rise", "logit"]
+"""What all values of a map should add up to: the class's logit less the baseline's, or the logit itself."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -49,6 +52,7 @@ class Method:
     signed: bool  # the map tells for the class from against it
     settings: tuple[str, ...] = ()
     slow: bool = False  # many evaluations of the network: reports progress
+    sums_to: Sum | None = None
 
     @property
     def needs_layer(self) -> bool:
@@ -76,6 +80,7 @@ METHODS: dict[str, Method] = {
             signed=True,
             settings=("baseline", "steps"),
             slow=True,
+            sums_to="rise",
         ),
         Method(
             "grad-cam",
