@@ -78,6 +78,9 @@ SETTINGS: dict[str, Setting] = {
 }  # fmt: skip
 """Each setting's name, a word on it, and what is allowed."""
 
+Sum = Literal["rise", "logit"]
+"""What all values of a map should add up to: the class's logit less the baseline's, or the logit itself."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -133,6 +136,7 @@ class Method:
     settings: tuple[str, ...] = ()
     usual: Mapping[str, Any] = field(default_factory=dict)  # what it takes where a setting is None
     slow: bool = False  # many evaluations of the network: reports progress
+    sums_to: Sum | None = None
 
     @property
     def needs_layer(self) -> bool:
@@ -206,6 +210,7 @@ METHODS: dict[str, Method] = {
             signed=True,
             settings=("baseline", "steps"),
             slow=True,
+            sums_to="rise",
         ),
         Method(
             "gradient-shap",
