@@ -34,7 +34,7 @@ class Region:
 
 def strongest(values: Array) -> Region | None:
     """The region of a map (H, W); None where it is zero everywhere. What is not finite counts as zero."""
-    strength = np.where(np.isfinite(values), np.abs(values), 0.0)
+    strength = np.where(np.isfinite(values), np.abs(values), 0.0).astype(np.float64)
     total = float(strength.sum())
     if total == 0:
         return None
