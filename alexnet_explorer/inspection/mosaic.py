@@ -255,6 +255,11 @@ def titled(picture: RGB, title: str) -> RGB:
     return np.concatenate([np.asarray(strip), picture])
 
 
+def sheet(pictures: Sequence[tuple[str, RGB]], columns: int) -> RGB:
+    """Pictures of one size (H, W, 3) with their titles, row by row on one white sheet."""
+    return mosaic(np.stack([titled(picture, title) for title, picture in pictures]), columns, gap=8)
+
+
 def outlined(picture: RGB, top: int, left: int, bottom: int, right: int) -> RGB:
     """A copy of a picture with a rectangle's border in it, white with black inside, which shows on any colours.
 

@@ -40,9 +40,8 @@ def strongest(values: Array) -> Region | None:
         return None
     blurred = _averaged(strength, max(1, round(BLUR * max(strength.shape))))
     count = max(1, round(AREA * strength.size))
-    mask = np.zeros(strength.size, dtype=bool)
-    mask[np.argsort(blurred, axis=None, kind="stable")[-count:]] = True
-    mask = mask.reshape(strength.shape)
+    mask = np.zeros(strength.shape, dtype=bool)
+    mask.flat[np.argsort(blurred, axis=None, kind="stable")[-count:]] = True
     middles = [(places + 0.5) / side for places, side in zip(np.nonzero(mask), strength.shape, strict=True)]
     down, across = ((float(np.percentile(at, _MIDDLE[0])), float(np.percentile(at, _MIDDLE[1]))) for at in middles)
     row, column = (min(2, int(3 * np.median(at))) for at in middles)

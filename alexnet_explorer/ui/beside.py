@@ -15,6 +15,7 @@ from alexnet_explorer.ui import (
     networks,
     prediction_views,
     saliency_method,
+    saliency_views,
     views,
 )  # fmt: skip
 
@@ -40,8 +41,7 @@ def show(page: frame.Page) -> None:
     st.subheader("Statistics of the layer")
     views.side_by_side(layer_views.statistics_view, row)
     st.subheader("Saliency")
-    method = saliency_method.choose("compare_method", "saliency", "grad-cam")
-    views.side_by_side(views.saliency_view(method), row)
+    saliency_views.show_one(row, saliency_method.choose("compare_method", "saliency", "grad-cam"))
 
 
 def _partial(page: frame.Page) -> bool:

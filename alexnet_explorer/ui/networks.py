@@ -144,12 +144,15 @@ def load_kernels(path: Path, loaded: LoadedModel, layer: str) -> NDArray[np.floa
     return kernels
 
 
-def load(name: str, epoch: int | None = None) -> LoadedModel:
-    """The network itself; its first use loads PyTorch. Raises RunError, WeightsError."""
+def load(name: str, epoch: int | None = None, quietly: bool = False) -> LoadedModel:
+    """The network itself; its first use loads PyTorch. The page says that it is loaded, unless `quietly`.
+
+    Raises RunError, WeightsError.
+    """
     found = entry(name)
     path = found.at(epoch)
     key, kept = (path, path.stat().st_mtime_ns), _models()
-    with nullcontext() if key in kept else st.spinner("Loading the network …"):
+    with nullcontext() if quietly or key in kept else st.spinner("Loading the network …"):
         return kept.get(key, lambda: _load(path, found.name, label(name)))
 
 

@@ -31,10 +31,11 @@ CROP_PIXELS = (72, 128)  # least and largest side of each of the ten
 
 def predictions(top: int = 5) -> View[Array]:
     """The `top` most probable classes as bars, and where a sample is shown, how that compares with what it shows."""
-    return View(_probabilities, lambda look, shares, scale: _draw_predictions(look, shares, top))
+    return View(probabilities_of, lambda look, shares, scale: _draw_predictions(look, shares, top))
 
 
-def _probabilities(look: Look) -> Array:
+def probabilities_of(look: Look) -> Array:
+    """Of every class: (N,)."""
     from alexnet_explorer.inspection.predict import probabilities
 
     return look.remember("probabilities", lambda: probabilities(look.model, look.picture.image))

@@ -1,24 +1,121 @@
-"""The control by which a visitor chooses a saliency method, in the link of its page."""
+"""The controls by which a visitor chooses a saliency method and its settings, in the link of the page."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, Any
+
 import streamlit as st
 
-from alexnet_explorer.inspection.methods import METHODS
+from alexnet_explorer.inspection.methods import GROUPS, METHODS, SETTINGS, Setting, Settings
 from alexnet_explorer.ui import own_link
 
+if TYPE_CHECKING:
+    from alexnet_explorer.model import AlexNet
 
-def choose(key: str, link: str, usual: str) -> str:
+# In the link; `layer` is the lens's there.
+LINKS = {name: "at" if name == "layer" else name for name in SETTINGS}
+_LAST = "the last convolution's"
+
+
+def choose(key: str, link: str, usual: str, among: Container[str] = METHODS) -> str:
     """The key of a method; `key` is the widget's, `link` the name in the link, `usual` what needs no place there."""
-    chosen = st.segmented_control(
-        "Method",
-        list(METHODS),
-        format_func=lambda method: METHODS[method].title,
-        default=own_link.start(link, usual, own_link.one_of(METHODS), key),
-        key=key,
-        required=True,
-        persist_state="session",
-    )
+    options = [method for method in METHODS if method in among]
+    start = own_link.start(link, usual, own_link.one_of(options), key)
+    chosen = st.selectbox(
+        "Method", options, options.index(start), format_func=_named, key=key, persist_state="session", width=320,
+    )  # fmt: skip
     method = chosen or usual
     own_link.write(link, None if method == usual else method)
     return method
+
+
+def _named(key: str) -> str:
+    method = METHODS[key]
+    return f"{method.title} (slow)" if method.slow else method.title
+
+
+def explain(key: str) -> None:
+    """A method in words, with its paper."""
+    method = METHODS[key]
+    st.markdown(f"**{method.title}.** {method.explanation} _{GROUPS[method.group][0]}. {method.paper}_")
+
+
+def settings(method: str, model: AlexNet, size: int, sweeping: bool = False) -> Settings:
+    """The settings that a method has, in a popover; of another one none. What stays as usual is None in the result.
+
+    `model` names the layers, `size` is the side of its input in pixels; while all layers are shown (`sweeping`) none is
+    chosen.
+    """
+    own = [name for name in METHODS[method].settings if not (name == "layer" and sweeping)]
+    for name, link in LINKS.items():
+        if name not in METHODS[method].settings:
+            own_link.write(link, None)
+    if not own:
+        return Settings()
+    usual = vars(Settings().filled(method, size))
+    chosen: dict[str, Any] = {}
+    with st.popover("Settings", icon=":material/tune:"):
+        for name in own:
+            most = chosen.get("window", usual["window"]) if name == "stride" else size
+            value = _control(method, name, usual[name], model, most)
+            own_link.write(LINKS[name], None if value == usual[name] else str(value))
+            if value != usual[name]:
+                chosen[name] = value
+    return Settings(**chosen)
+
+
+def swept_layer(method: str, layers: Sequence[str]) -> str:
+    """Which of the layers that are all shown is the chosen one: the last, until one is clicked."""
+    key = _key(method, "layer")
+    start = own_link.start(LINKS["layer"], layers[-1], own_link.one_of(layers), key)
+    layer: str = st.session_state.get(key) or start
+    layer = layer if layer in layers else layers[-1]
+    own_link.write(LINKS["layer"], None if layer == layers[-1] else layer)
+    return layer
+
+
+def take_layer(method: str, layer: str) -> None:
+    """Choose a layer for a method."""
+    st.session_state[_key(method, "layer")] = layer
+
+
+def _key(method: str, name: str) -> str:
+    """Of the widget of a setting."""
+    return f"setting {method} {name}"
+
+
+def _control(method: str, name: str, usual: Any, model: AlexNet, most: int) -> Any:
+    setting, key, link = SETTINGS[name], _key(method, name), LINKS[name]
+    if setting.kind in ("layer", "choice"):
+        allowed = _layers(model) if setting.kind == "layer" else setting.choices
+        options = [None, *allowed] if setting.kind == "layer" else [*allowed]
+        start = own_link.start(link, usual, own_link.one_of(allowed), key)
+        if st.session_state.get(key) not in options:  # of another network
+            st.session_state.pop(key, None)
+        return st.selectbox(
+            setting.title, options, options.index(start), format_func=lambda option: option or _LAST, key=key,
+            persist_state="session", help=setting.help,
+        )  # fmt: skip
+    top = setting.most if setting.most is not None else most
+    given = own_link.start(link, usual, own_link.number(setting.least, top), key)
+    return _number(setting, key, given, top)
+
+
+def _number(setting: Setting, key: str, start: float, most: float) -> float:
+    if st.session_state.get(key, 0) > most:  # of a larger network, or window
+        st.session_state.pop(key)
+    if setting.kind == "whole":
+        return st.number_input(
+            setting.title, int(setting.least), int(most), min(int(start), int(most)), key=key, persist_state="session",
+            help=setting.help,
+        )  # fmt: skip
+    return st.number_input(
+        setting.title, float(setting.least), float(most), float(start), 0.01, key=key, persist_state="session",
+        help=setting.help,
+    )  # fmt: skip
+
+
+def _layers(model: AlexNet) -> Sequence[str]:
+    """Those with maps, whose units can be weighed."""
+    return [layer.name for layer in model.layers.values() if len(layer.output) == 3 and layer.kind != "dropout"]

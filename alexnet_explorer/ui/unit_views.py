@@ -69,28 +69,6 @@ def _each(row: Sequence[Look], draw: Callable[[Look], None]) -> None:
             draw(look)
 
 
-def _work(slot: str, about: str, button: str, act: Callable[[working.Progress], object], at_once: bool = False) -> bool:
-    """What takes long: the button that begins it, its bar, why it ended. True where it was begun and may be over."""
-    key = f"{slot}_about"
-    if at_once and st.session_state.get(key) != about:
-        _begin(slot, about, act)
-        if not working.busy(slot):
-            return True
-    mine = st.session_state.get(key) == about
-    if done := working.finished(slot):
-        if mine and done.result is None:
-            st.info(plain(done.message))
-    elif mine and working.busy(slot):
-        return False
-    st.button(button, icon=":material/play_arrow:", key=f"{slot}_begin", on_click=_begin, args=(slot, about, act))
-    return False
-
-
-def _begin(slot: str, about: str, act: Callable[[working.Progress], object]) -> None:
-    st.session_state[f"{slot}_about"] = about
-    working.begin(slot, act)
-
-
 # The strongest patches
 
 
@@ -163,7 +141,7 @@ def _search(row: Sequence[Look], found: Sequence[Strongest | None], pictures: Pi
     seen = min(seen for _, seen in left)
     button = f"Go on from picture {seen:,}" if seen else f"Search the {pictures.count:,} pictures"
     # A slot of their own, so that a look at the samples does not end a long search.
-    return _work("patches_few" if few else "patches", about, button, act, at_once=few)
+    return working.offer("patches_few" if few else "patches", about, button, act, at_once=few)
 
 
 @dataclass(frozen=True)
@@ -333,7 +311,9 @@ def _form(left: Sequence[tuple[Look, Ascent]]) -> None:
 
     total = sum(seconds(look, how) for look, how in left)
     what = "it" if len(left) == 1 else f"{len(left)} pictures"
-    _work("ascent", repr([_formed_key(*one) for one in left]), f"Form {what}: about {duration(max(1, total))}", act)
+    working.offer(
+        "ascent", repr([_formed_key(*one) for one in left]), f"Form {what}: about {duration(max(1, total))}", act
+    )
 
 
 def _draw_formed(look: Look, how: Sequence[Ascent]) -> None:

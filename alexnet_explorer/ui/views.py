@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.figures import colour_of, style_of
-from alexnet_explorer.inspection.mosaic import RGB, Colormap, heat_limit, overlay
+from alexnet_explorer.inspection.mosaic import RGB, Colormap
+from alexnet_explorer.inspection.regions import COLUMNS, ROWS
 from alexnet_explorer.runs import RunError
-from alexnet_explorer.ui import downloads, frame, lens, networks, pictures, sending
+from alexnet_explorer.ui import frame, lens, networks, pictures, sending
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
 
 if TYPE_CHECKING:
     from alexnet_explorer.catalogue import ModelEntry
-    from alexnet_explorer.inspection.attribution import Attribution
     from alexnet_explorer.weights import LoadedModel
 
 Array = NDArray[np.float32]
@@ -33,7 +33,6 @@ Scale = tuple[float, float]
 # The width of a page beside its sidebar in a window of 1400 pixels, and the gap between two columns of it: what is no
 # wider is not scaled by the browser, which would blur it.
 PAGE_PIXELS, COLUMN_GAP = 920, 16
-SLOW_PIXELS = 96  # from this input size on, a slow method waits for a click
 
 
 @dataclass(frozen=True)
@@ -160,79 +159,6 @@ def enlarged(picture: RGB, times: int) -> RGB:
     return picture.repeat(times, 0).repeat(times, 1)
 
 
-# Saliency
-
-
-def saliency_view(method: str) -> View[Attribution | str | None]:
-    """One attribution method: a map, the reason why it does not apply, or None where it waits for a click."""
-    return View(lambda look: _explain(look, method), _draw_saliency, _shared_heat)
-
-
-def _explain(look: Look, method: str) -> Attribution | str | None:
-    from alexnet_explorer.inspection.attribution import NotApplicable, attribute
-    from alexnet_explorer.inspection.methods import METHODS
-
-    key = (method, look.target)
-    slow = METHODS[method].slow and look.model.preprocessing.size >= SLOW_PIXELS
-    if not slow:
-        try:
-            return look.remember(key, lambda: attribute(look.model, look.picture.image, method, look.target))
-        except NotApplicable as reason:
-            return str(reason)
-    known = (key, look.model.digest, look.picture.key) in networks.results()
-    title = f"{METHODS[method].title}, {plain(look.model.title)}"
-    ask = st.empty()
-    if not known and not ask.button(f"Compute {title}: takes some seconds", key=f"compute {method} {look.model.name}"):
-        return None
-    ask.empty()
-    bar = st.progress(0.0, title)
-    stop = st.empty()
-    # Any click runs the page anew, which ends this computation at its next step.
-    if not known:
-        stop.button("Stop", icon=":material/stop:", key=f"stop {method} {look.model.name}")
-
-    def progress(done: float) -> None:
-        bar.progress(min(done, 1.0), title)
-
-    try:
-        return look.remember(
-            key,
-            lambda: attribute(look.model, look.picture.image, method, look.target,
-                              progress=progress),
-        )  # fmt: skip
-    finally:
-        bar.empty()
-        stop.empty()
-
-
-def _shared_heat(results: Sequence[Attribution | str | None]) -> Scale:
-    maps = [result.map for result in results if not isinstance(result, str) and result is not None]
-    return 0.0, max((heat_limit(heat) for heat in maps), default=0.0)
-
-
-def _draw_saliency(look: Look, result: Attribution | str | None, scale: Scale) -> None:
-    if result is None:
-        return
-    if isinstance(result, str):
-        st.info(plain(result), icon=":material/block:")
-        return
-    label = look.model.classes[result.target]
-    seen = enlarged(look.seen(), look.zoom)
-    colours = "blue speaks against the class, red for it" if result.signed else "the lighter, the more it matters"
-    picture = overlay(seen, result.map, result.signed, limit=scale[1] or None)
-    show(
-        picture,
-        f"Evidence for “{plain(label)}”{f' at {result.layer}' if result.layer else ''}: {colours}; full colour from "
-        f"{'±' if result.signed else ''}{scale[1]:.3g}. {result.seconds:.2f} s",
-        where(result.map, f"Evidence for {label}"),
-        photograph=True,
-    )
-    downloads.offer(
-        f"{result.method}_{look.model.name}", f"{result.method} {label} {look.model.name}",
-        png=lambda: picture, npz=lambda: {"map": result.map},
-    )  # fmt: skip
-
-
 # Shared
 
 
@@ -285,8 +211,8 @@ def where(values: Array, name: str) -> str:
     rows, columns = (np.array_split(np.arange(side), 3) for side in strength.shape)
     shares = {
         f"{vertical} {horizontal}": float(strength[np.ix_(r, c)].sum()) / total
-        for vertical, r in zip(("upper", "middle", "lower"), rows, strict=True)
-        for horizontal, c in zip(("left", "centre", "right"), columns, strict=True)
+        for vertical, r in zip(ROWS, rows, strict=True)
+        for horizontal, c in zip(COLUMNS, columns, strict=True)
     }
     place = max(shares, key=lambda name: shares[name])
     return f"{name}: strongest in the {place} ninth of the picture, {shares[place]:.0%} of the total"

@@ -71,6 +71,31 @@ def begin(slot: str, act: Callable[[Progress], object]) -> None:
     work.join(PATIENCE)
 
 
+def offer(slot: str, about: str, button: str, act: Callable[[Progress], object], at_once: bool = False) -> bool:
+    """What takes long: the button that begins it, its bar, why it ended. True where it was begun and may be over.
+
+    `about` tells one piece of work from another; `at_once`: it begins without a click, once.
+    """
+    key = f"{slot}_about"
+    if at_once and st.session_state.get(key) != about:
+        _begin_about(slot, about, act)
+        if not busy(slot):
+            return True
+    mine = st.session_state.get(key) == about
+    if done := finished(slot):
+        if mine and done.result is None:
+            st.info(plain(done.message))
+    elif mine and busy(slot):
+        return False
+    st.button(button, icon=":material/play_arrow:", key=f"{slot}_begin", on_click=_begin_about, args=(slot, about, act))
+    return False
+
+
+def _begin_about(slot: str, about: str, act: Callable[[Progress], object]) -> None:
+    st.session_state[f"{slot}_about"] = about
+    begin(slot, act)
+
+
 def forget(slot: str) -> None:
     """Stop what is done in this slot, and let go of its result."""
     if work := _works().pop(st.session_state.pop(f"working_{slot}", ""), None):

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from alexnet_explorer.ui import networks, pictures, views
+from alexnet_explorer.inspection.methods import Settings
+from alexnet_explorer.ui import maps, networks, pictures, views
 from alexnet_explorer.ui.networks import Results
 
 ROUNDS = 10
@@ -22,7 +23,7 @@ def map_of(tmp_path, monkeypatch, session):
     def compute(method, picture="cat"):
         assert networks.load("alexnet-32-relu") is loaded
         look = views.Look(loaded, pictures.open_picture(picture), "relu1", 0, None, "", 1)
-        return views.saliency_view(method).compute(look).map
+        return maps.Ask(look, method, Settings(), None).compute().map
 
     return compute
 
