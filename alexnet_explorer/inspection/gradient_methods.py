@@ -33,7 +33,7 @@ def smoothgrad(question: Question) -> Tensor:
     samples = number_of_samples(question)
     method = Saliency(question.counting(samples))
     total = torch.zeros_like(question.x)
-    for noisy, _ in noisy_copies(question):
+    for noisy in noisy_copies(question, question.generator()):
         total += method.attribute(noisy.requires_grad_(), question.target, abs=False).sum(0)
     return _told(total / samples, question)
 
@@ -66,14 +66,13 @@ def number_of_samples(question: Question) -> int:
     return question.settings.samples
 
 
-def noisy_copies(question: Question) -> Iterator[tuple[Tensor, torch.Generator]]:
-    """The picture with noise, a batch (N, C, H, W) at a time, and the generator to draw more from."""
+def noisy_copies(question: Question, generator: torch.Generator) -> Iterator[Tensor]:
+    """The picture with noise, as often as the settings say, a batch (N, C, H, W) at a time."""
     assert question.settings.noise is not None
-    x, generator = question.x, question.generator()
+    x, samples = question.x, number_of_samples(question)
     deviation = question.settings.noise * (x.max() - x.min())
-    for start in range(0, samples := number_of_samples(question), BATCH):
-        count = min(BATCH, samples - start)
-        yield x + deviation * torch.randn(count, *x.shape[1:], generator=generator), generator
+    for start in range(0, samples, BATCH):
+        yield x + deviation * torch.randn(min(BATCH, samples - start), *x.shape[1:], generator=generator)
 
 
 def _rectified(question: Question, method: Any, title: str) -> Tensor:
