@@ -284,8 +284,10 @@ def test_explain_with_every_method_says_which_does_not_apply(document, trained, 
     assert [one["method"] for one in found["methods"]] == list(METHODS)
     applied = {one["method"]: "seconds" in one for one in found["methods"]}
     assert all(("not_applicable" in one) != ("seconds" in one) for one in found["methods"])
-    assert applied == {method: name == "relu" or method != "guided-backprop" for method in METHODS}
-    assert next(one["layer"] for one in found["methods"] if one["method"] == "grad-cam") is not None
+    # LRP has no rule for LRN. Of others it depends on the numbers of this little network whether they say something.
+    assert not applied["lrp"] and applied["guided-backprop"] == applied["deconvolution"] == (name == "relu")
+    assert all(applied[method] for method in METHODS if METHODS[method].group == "coverings")
+    assert next(one["layer"] for one in found["methods"] if one["method"] == "score-cam") is not None
     with Image.open(tmp_path / "maps.png") as image:
         assert image.size == (256 * (1 + sum(applied.values())), 256)
 
@@ -311,7 +313,7 @@ def test_one_method_that_does_not_apply_is_the_same_document(document, trained, 
         (["predict", "{picture}", "--model", "{text}"], "notes.jpg"),
         (["predict", "{picture}", "--top", "0"], "--top"),
         (["predict"], "images|IMAGES"),
-        (["explain", "{picture}", "--out", "{out}", "--method", "lrp"], "--method=lrp: allowed are all, saliency"),
+        (["explain", "{picture}", "--out", "{out}", "--method", "magic"], "--method=magic: allowed are all, saliency"),
         (
             ["explain", "{picture}", "--out", "{out}", "--target", "3"],
             "--target=3: allowed are 0 to 2, or a label: red",

@@ -1,8 +1,9 @@
 """Which pixels speak for a class: attribution methods, through Captum where it has them, one shape for all.
 
 Every map explains the class's logit (before the softmax, which would mix the other classes in). A method is a function
-of a `Question`; the methods are in `gradient_methods`, `layer_methods` and `perturbation_methods`, in words in
-`methods`.
+of a `Question`; the methods are in `gradient_methods`, `reference_methods`, `layer_methods` and
+`perturbation_methods`, in words in `methods`. What is drawn at random comes from a generator of the question's own: a
+global one would be shared with other visitors, whose maps would change each other's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +53,15 @@ class Question:
     settings: Settings = field(default_factory=Settings)
     layer: str | None = None
     report: Progress = lambda share: None
+
+    @property
+    def leaf(self) -> Tensor:
+        """The picture as a tensor of its own that takes a gradient."""
+        return self.x.detach().clone().requires_grad_()
+
+    def generator(self) -> torch.Generator:
+        """The source of what is drawn at random, at its start."""
+        return torch.Generator().manual_seed(self.settings.seed)
 
     def counting(self, total: int) -> Callable[[Tensor], Tensor]:
         """The network as a function that reports which share of `total` pictures it has seen."""
@@ -98,16 +108,40 @@ def attribute(
     Raises ConfigError where a setting is not allowed, NotApplicable where the method says nothing about this
     network, layer or picture, KeyError where there is no such layer.
     """
-    import captum.attr  # noqa: F401 - half a second that is no part of the method's time
+    return explain(ask(loaded, image, method, target, settings, progress), method)
 
-    question = ask(loaded, image, method, target, settings, progress)
-    start = time.perf_counter()
-    values = answer(question, method)
-    seconds = time.perf_counter() - start
-    return Attribution(
-        method, question.target, question.layer, pool(values, method)[0].numpy(), values[0].numpy(), seconds,
-        METHODS[method].signed, question.settings,
-    )  # fmt: skip
+
+def sweep(
+    loaded: LoadedModel,
+    image: Image.Image,
+    method: str,
+    target: int | None = None,
+    settings: Settings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> dict[str, Attribution | NotApplicable]:
+    """`attribute` by the maps of a layer, for the activation of every convolution that is there, first to last.
+
+    By the layers' names; the reason where the method says nothing about a layer. Raises ConfigError as `attribute`
+    does, and where the method is none that needs a layer.
+    """
+    asked = ask(loaded, image, method, target, settings, progress)
+    if not METHODS[method].needs_layer:
+        allowed = ", ".join(key for key, one in METHODS.items() if one.needs_layer)
+        raise ConfigError(f"method={method!r}: only those by a layer's maps can be swept over layers: {allowed}")
+    layers = activations_of_maps(asked.model)
+    found: dict[str, Attribution | NotApplicable] = {}
+
+    def report(share: float) -> None:
+        asked.report((len(found) + share) / len(layers))
+
+    for layer in layers:
+        settings = replace(asked.settings, layer=layer)
+        try:
+            found[layer] = explain(replace(asked, layer=layer, settings=settings, report=report), method)
+        except NotApplicable as reason:
+            found[layer] = reason
+    return found
 
 
 def ask(
@@ -121,14 +155,27 @@ def ask(
     """The question that `attribute` answers. Raises ConfigError or KeyError as it does."""
     if method not in METHODS:
         raise ConfigError(f"method={method!r}: allowed are {', '.join(METHODS)}")
-    settings = settings or Settings()
+    settings = (settings or Settings()).filled(method, loaded.preprocessing.size)
     model, x = private(loaded), loaded.preprocessing(image)
     layer = None
     if METHODS[method].needs_layer:
-        layer = model.resolve(settings.layer) if settings.layer else last_maps(model)
+        layer = model.resolve(settings.layer) if settings.layer else activations_of_maps(model)[-1]
     return Question(
         model, x, _class(model, x, target), baseline_of(loaded, image, settings.baseline), settings, layer,
         progress or (lambda share: None),
+    )  # fmt: skip
+
+
+def explain(question: Question, method: str) -> Attribution:
+    """The answer to a question that was asked for this method, as a map, with the time it took."""
+    import captum.attr  # noqa: F401 - half a second that is no part of the method's time
+
+    start = time.perf_counter()
+    values = answer(question, method)
+    seconds = time.perf_counter() - start
+    return Attribution(
+        method, question.target, question.layer, pool(values, method)[0].numpy(), values[0].numpy(), seconds,
+        METHODS[method].signed, question.settings,
     )  # fmt: skip
 
 
@@ -137,16 +184,37 @@ def answer(question: Question, method: str) -> Tensor:
 
     Raises as `attribute` does.
     """
-    from . import gradient_methods, layer_methods, perturbation_methods
+    from . import gradient_methods, layer_methods, perturbation_methods, reference_methods
 
     functions: dict[str, Callable[[Question], Tensor]] = {
         "saliency": gradient_methods.saliency,
-        "integrated-gradients": gradient_methods.integrated_gradients,
-        "grad-cam": layer_methods.grad_cam,
+        "input-x-gradient": gradient_methods.input_x_gradient,
+        "smoothgrad": gradient_methods.smoothgrad,
+        "deconvolution": gradient_methods.deconvolution,
         "guided-backprop": gradient_methods.guided_backprop,
+        "integrated-gradients": reference_methods.integrated_gradients,
+        "gradient-shap": reference_methods.gradient_shap,
+        "deeplift": reference_methods.deeplift,
+        "lrp": reference_methods.lrp,
+        "grad-cam": layer_methods.grad_cam,
+        "guided-grad-cam": layer_methods.guided_grad_cam,
+        "layer-cam": layer_methods.layer_cam,
+        "score-cam": layer_methods.score_cam,
         "occlusion": perturbation_methods.occlusion,
+        "feature-ablation": perturbation_methods.feature_ablation,
+        "lime": perturbation_methods.lime,
+        "kernel-shap": perturbation_methods.kernel_shap,
     }
-    return functions[method](question).detach()
+    if "baseline" in METHODS[method].settings and torch.equal(question.x, question.baseline):
+        raise NotApplicable(
+            f"The picture is the baseline itself ({question.settings.baseline}): there is no difference to share out; "
+            "choose another baseline."
+        )
+    values = functions[method](question).detach()
+    if not values.isfinite().all():
+        raise NotApplicable(f"{METHODS[method].title} gives values that are no finite numbers: this network's weights "
+                            "or scores are too large, or no numbers themselves.")  # fmt: skip
+    return values
 
 
 def pool(values: Tensor, method: str) -> Tensor:
@@ -156,9 +224,13 @@ def pool(values: Tensor, method: str) -> Tensor:
 
 def private(loaded: LoadedModel) -> AlexNet:
     """A copy of the network that shares its weights: hooks on it are seen by nobody else."""
-    model = loaded.model
     with loaded.lock:  # while others have hooks on the shared one, they would be copied
-        return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+        return sharing(loaded.model)
+
+
+def sharing(model: AlexNet) -> AlexNet:
+    """A copy that shares the weights, of a network that nobody else uses meanwhile."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
 
 
 def baseline_of(loaded: LoadedModel, image: Image.Image, name: BaselineName) -> Tensor:
@@ -174,9 +246,9 @@ def baseline_of(loaded: LoadedModel, image: Image.Image, name: BaselineName) -> 
     return prepare.normalise(torch.from_numpy(np.asarray(plain).copy())[None])
 
 
-def last_maps(model: AlexNet) -> str:
-    """The activation of the last convolution that is there."""
-    return [layer.name for layer in model.layers.values() if layer.kind == "activation" and len(layer.output) == 3][-1]
+def activations_of_maps(model: AlexNet) -> list[str]:
+    """The activations of the convolutions that are there, in order."""
+    return [layer.name for layer in model.layers.values() if layer.kind == "activation" and len(layer.output) == 3]
 
 
 def _class(model: AlexNet, x: Tensor, target: int | None) -> int:

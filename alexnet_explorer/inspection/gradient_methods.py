@@ -2,45 +2,134 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from .attribution import BATCH, NotApplicable, Question
+from .hooks import record
 
 
 def saliency(question: Question) -> Tensor:
     """The |gradient|."""
+    return _told(gradient(question).abs(), question)
+
+
+def input_x_gradient(question: Question) -> Tensor:
+    """The gradient times the pixel, as it is after normalisation: the training set's mean adds nothing."""
+    from captum.attr import InputXGradient
+
+    shares: Tensor = InputXGradient(question.model).attribute(question.leaf, question.target)
+    return _told(shares, question)
+
+
+def smoothgrad(question: Question) -> Tensor:
+    """The mean gradient of noisy copies of the picture, with its sign, as in the paper."""
     from captum.attr import Saliency
 
-    gradient: Tensor = Saliency(question.model).attribute(_leaf(question.x), question.target)
-    return gradient
+    samples = number_of_samples(question)
+    method = Saliency(question.counting(samples))
+    total = torch.zeros_like(question.x)
+    for noisy, _ in noisy_copies(question):
+        total += method.attribute(noisy.requires_grad_(), question.target, abs=False).sum(0)
+    return _told(total / samples, question)
+
+
+def deconvolution(question: Question) -> Tensor:
+    """The gradient with each ReLU's replaced by a ReLU of what comes back to it, on or off."""
+    from captum.attr import Deconvolution
+
+    return _rectified(question, Deconvolution(question.model), "Deconvolution")
 
 
 def guided_backprop(question: Question) -> Tensor:
     """The gradient with negative ones cut off at each ReLU."""
     from captum.attr import GuidedBackprop
 
-    model = question.model
-    if not any(isinstance(module, nn.ReLU) for module in model.modules()):
+    return _rectified(question, GuidedBackprop(question.model), "Guided backpropagation")
+
+
+def gradient(question: Question) -> Tensor:
+    """The plain gradient, with its sign."""
+    from captum.attr import Saliency
+
+    plain: Tensor = Saliency(question.model).attribute(question.leaf, question.target, abs=False)
+    return plain
+
+
+def number_of_samples(question: Question) -> int:
+    """How many pictures a method that draws them draws."""
+    assert question.settings.samples
+    return question.settings.samples
+
+
+def noisy_copies(question: Question) -> Iterator[tuple[Tensor, torch.Generator]]:
+    """The picture with noise, a batch (N, C, H, W) at a time, and the generator to draw more from."""
+    assert question.settings.noise is not None
+    x, generator = question.x, question.generator()
+    deviation = question.settings.noise * (x.max() - x.min())
+    for start in range(0, samples := number_of_samples(question), BATCH):
+        count = min(BATCH, samples - start)
+        yield x + deviation * torch.randn(count, *x.shape[1:], generator=generator), generator
+
+
+def _rectified(question: Question, method: Any, title: str) -> Tensor:
+    """The map of one of Captum's two methods that change the gradient at ReLUs, if it is another than the gradient."""
+    with _changes(question.model) as changes:
+        changed: Tensor = method.attribute(question.leaf, question.target)
+    _told(changed, question)
+    if not any(changes):
+        plain = gradient(question)
+        apart = float((changed - plain).abs().max() / plain.abs().max())
+        there = sum(isinstance(module, nn.ReLU) for module in question.model.modules())
         raise NotApplicable(
-            f"Guided backpropagation only changes the gradient of ReLUs; this network has {model.config.activation}, "
-            "so that its map would be saliency's."
+            f"{title} changes the gradient at ReLUs only, and "
+            + (f"there was nothing to change at this network's {there}" if there else "this network has none")
+            + f": its map is the plain gradient's (largest difference {apart:.1g} of the largest value). See saliency."
         )
-    gradient: Tensor = GuidedBackprop(model).attribute(_leaf(question.x), question.target)
-    return gradient
+    return changed
 
 
-def integrated_gradients(question: Question) -> Tensor:
-    """(x − baseline) · ∫ gradient along the way between them: sums to logit(x) − logit(baseline)."""
-    from captum.attr import IntegratedGradients
+@contextmanager
+def _changes(model: nn.Module) -> Iterator[list[bool]]:
+    """For each ReLU that a gradient reaches, whether what comes back to it is in part negative, or meets a unit that is
+    off: where neither is so at any, guided backpropagation and deconvolution change nothing."""
+    found: list[bool] = []
 
-    steps = question.settings.steps
-    method = IntegratedGradients(question.counting(steps))
-    shares: Tensor = method.attribute(
-        question.x, question.baseline, question.target, n_steps=steps, internal_batch_size=BATCH
-    )
-    return shares
+    def watch(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        off = output.detach() == 0
+        output.register_hook(lambda back: found.append(bool(((back < 0) & ~off).any() | ((back > 0) & off).any())))
+
+    with ExitStack() as hooks:
+        for module in model.modules():
+            if isinstance(module, nn.ReLU):
+                hooks.enter_context(module.register_forward_hook(watch))
+        yield found
 
 
-def _leaf(x: Tensor) -> Tensor:
-    """A tensor of its own that takes a gradient."""
-    return x.detach().clone().requires_grad_()
+def _told(values: Tensor, question: Question) -> Tensor:
+    """The values, if there are any: a gradient of zero everywhere is no map."""
+    if values.any():
+        return values
+    model = question.model
+    said = "no pixel's slightest change would move the score of this class"
+    names = [layer.name for layer in getattr(model, "layers", {}).values() if layer.kind == "activation"]
+    if names:
+        with record(model, names) as outputs, torch.inference_mode():
+            model(question.x)
+        flat = {name: float(_is_flat(model.get_submodule(name), outputs[name]).float().mean()) for name in names}
+        worst = max(flat, key=lambda name: flat[name])
+        said += f"; at {worst} {flat[worst]:.0%} of the units stand where their activation is flat"
+    raise NotApplicable(f"The gradient is zero everywhere: {said}.")
+
+
+def _is_flat(activation: nn.Module, output: Tensor) -> Tensor:
+    """Where the slope of an activation is zero, from what it put out."""
+    if isinstance(activation, nn.Tanh):
+        return output.abs() == 1
+    if isinstance(activation, nn.Sigmoid):
+        return (output == 0) | (output == 1)
+    return output == 0
