@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 NOISE_LEVELS = 5  # grey levels of 256, a share of 0.02 of the range: what Captum's `sensitivity_max` takes by default
 NOISE_DRAWS = 10  # Captum's default, too
 REDRAWN = 3  # networks with all weights drawn anew
+REDRAWN_SEED = 1_000_003  # of the first; no training begins from it, so that none of its own first weights come back
 _ELSEWHERE = 4  # maps of `perturbing.elsewhere`
 
 References = Mapping[str, Reference]
@@ -222,14 +223,17 @@ def _randomisation(map: _Map) -> Figure:
     layers, signed = learned(map.loaded.model), METHODS[map.attribution.method].signed
     count = len(layers) + REDRAWN - 1
     sizes, signs = [], []
-    cascade, fresh = private(map.loaded), redrawn(map.loaded, 0)
+    cascade, fresh = private(map.loaded), redrawn(map.loaded, REDRAWN_SEED)
     for number, name in enumerate(layers):
         changed, drawn = cascade.get_submodule(name), fresh.get_submodule(name)
         changed.weight, changed.bias = drawn.weight, drawn.bias  # the network's own Parameters stay as they are
         size, sign = _likeness(map, number, count, cascade)
         sizes.append(size)
         signs.append(sign)
-    others = (_likeness(map, count - REDRAWN + seed, count, redrawn(map.loaded, seed))[0] for seed in range(1, REDRAWN))
+    others = (
+        _likeness(map, count - REDRAWN + seed, count, redrawn(map.loaded, REDRAWN_SEED + seed))[0]
+        for seed in range(1, REDRAWN)
+    )
     return verdicts.randomisation(layers, sizes, signs if signed else None, [sizes[-1], *others])
 
 

@@ -33,8 +33,10 @@ LEVEL = 0.95
 """One more random order would lie inside the interval of the others so often."""
 
 CHANGED, UNCHANGED = 0.4, 0.5
-"""Rank correlations with a map of a network without any training left in it. Nothing in theory draws this line (Adebayo
-et al. draw none), so it was measured; see `tests/inspection/test_trust_of_the_gallery.py`."""
+"""Rank correlations with a map of a network without any training left in it. Adebayo et al. draw no line, so this one
+was measured, on seven sample pictures and three shipped networks: saliency, integrated gradients, Grad-CAM and
+occlusion keep 0.15 on average and 0.40 at most (84 maps), guided backpropagation, which is known to follow the
+picture's edges whatever was learned, 0.44 on average and 0.60 at most (14 maps)."""
 
 STEADY, UNSTEADY = 0.5, 1.0
 """Changes as a share of the map's own size. Between two maps of equal size, a change of s is a cosine of 1 − s²/2: 0.5
@@ -299,7 +301,7 @@ def lost_in_noise(reason: str, levels: float) -> Figure:
     """There is a map of the picture, and none of a copy with noise of so many grey levels."""
     return Figure(
         "sensitivity", {"max_sensitivity": None},
-        f"With noise of at most {levels:g} of 256 grey levels, which is hardly seen, there is no map any more. {reason}",
+        f"Noise of at most {levels:g} of 256 grey levels, which is hardly seen, leaves nothing of the map: {reason}",
         "fails", "A method that stays silent on a picture that looks the same is not steady.",
     )  # fmt: skip
 
