@@ -14,7 +14,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -25,6 +26,8 @@ from .config import DECIDED_ELSEWHERE, MODEL_PRESETS, ConfigError, RunConfig, pr
 from .data.images import ImageError, picture_size, read_image
 from .data.packed import DataError, PackedSet, find_set, list_sets
 from .files import write_atomic
+from .inspection.methods import METHODS, SETTINGS
+from .inspection.methods import Settings as MethodSettings
 from .launch.queue import Queue
 from .listing import Listing
 from .runs import Run, RunError, Status, config_on, differences, find_run, new_run
@@ -36,10 +39,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .inspection.attribution import Attribution
+    from .inspection.perturbing import Reference
     from .inspection.predict import Prediction
+    from .inspection.verdicts import Trust
     from .studies.study import Study
     from .studies.survey import Survey
     from .weights import LoadedModel
+
+SHEET_TILE, SHEET_COLUMNS = 256, 6  # of `explain`: pixels, pictures in a row
 
 app = typer.Typer(
     help="Train, inspect and ablate the AlexNet of 2012.",
@@ -384,6 +391,12 @@ def _layers(loaded: LoadedModel, given: list[str] | None, unit: int | None) -> l
     return [name for name in own if name in chosen]
 
 
+def _setting(name: str) -> str:
+    """The help of an option of `explain`: a word on a setting, and which methods have it."""
+    having = [key for key, method in METHODS.items() if name in method.settings]
+    return f"{SETTINGS[name].help} Of {', '.join(having)}."
+
+
 @app.command()
 def explain(
     image: Annotated[Path, typer.Argument(help="an image file")],
@@ -391,13 +404,23 @@ def explain(
     model: ModelName = DEFAULT_MODEL,
     method: Annotated[str, typer.Option(help="a method, or all")] = "saliency",
     target: Annotated[str | None, typer.Option(help="a class, by label or index; else the predicted one")] = None,
-    layer: Annotated[str | None, typer.Option(help="for Grad-CAM; else the last convolution's")] = None,
+    layer: Annotated[str | None, typer.Option(help=_setting("layer"))] = None,
+    baseline: Annotated[str | None, typer.Option(help=_setting("baseline"))] = None,
+    steps: Annotated[int | None, typer.Option(help=_setting("steps"))] = None,
+    window: Annotated[int | None, typer.Option(help=_setting("window"))] = None,
+    stride: Annotated[int | None, typer.Option(help=_setting("stride"))] = None,
+    superpixels: Annotated[int | None, typer.Option(help=_setting("superpixels"))] = None,
+    samples: Annotated[int | None, typer.Option(help=_setting("samples"))] = None,
+    noise: Annotated[float | None, typer.Option(help=_setting("noise"))] = None,
+    seed: Annotated[int | None, typer.Option(help=_setting("seed"))] = None,
+    trust: Annotated[
+        bool | None, typer.Option("--trust/--no-trust", help="whether to believe each map; with --json unless told not")
+    ] = None,
     as_json: AsJson = False,
     runs: RunsFolder = RUNS,
 ) -> None:
     """Where in the picture the evidence for a class is: saliency maps over the picture, as one PNG."""
     from .inspection.attribution import NotApplicable, attribute
-    from .inspection.methods import METHODS, Settings
     from .inspection.mosaic import to_png
     from .inspection.predict import predict as predict_one
 
@@ -405,23 +428,39 @@ def explain(
         _fail(f"--method={method}: allowed are all, {', '.join(METHODS)}")
     if not out.parent.is_dir():
         _fail(f"--out={out}: there is no folder {out.parent}")
+    given = {
+        "layer": layer, "baseline": baseline, "steps": steps, "window": window, "stride": stride,
+        "superpixels": superpixels, "samples": samples, "noise": noise, "seed": seed,
+    }  # fmt: skip
+    settings = _settings({name: value for name, value in given.items() if value is not None}, method)
     picture = _picture(image)
     loaded = _model(model, runs)
     index = _target(target, loaded)
     if index is None:
         index = predict_one(loaded, picture, 1)[0].index
+    wanted = list(METHODS) if method == "all" else [method]
+    judge = _Judge(loaded, picture) if trust or (trust is None and as_json) else None
     maps: list[Attribution] = []
     rows: list[dict[str, Any]] = []
-    for name in METHODS if method == "all" else [method]:
+    verdicts: dict[str, str] = {}
+    for number, name in enumerate(wanted):
+        progress = partial(_show_part, METHODS[name].title, number, len(wanted))
         try:
-            found = attribute(loaded, picture, name, index, Settings(layer))
+            found = attribute(loaded, picture, name, index, settings, progress=progress)
         except NotApplicable as reason:
             rows.append({"method": name, "layer": None, "not_applicable": str(reason)})
             continue
+        except ConfigError as error:
+            _fail(f"--{error}")
         except KeyError as error:
             _fail(f"--layer={layer}: {error.args[0]}")
         maps.append(found)
         rows.append({"method": name, "layer": found.layer, "seconds": round(found.seconds, 4)})
+        if judge:
+            judged = judge.trust(found, progress)
+            rows[-1] |= judged.to_json()
+            verdicts[name] = ", ".join(f"{one.title.lower()} {one.verdict}" for one in judged.figures.values())
+    _show_part("done", len(wanted), len(wanted), 0.0)
     if maps:
         _write(out, to_png(_sheet(loaded, picture, maps)))
     if as_json:
@@ -431,7 +470,45 @@ def explain(
         place = f" at {row['layer']}" if row["layer"] else ""
         said = row.get("not_applicable") or f"{row['seconds']:.2f} s{place}"
         typer.echo(f"{row['method']:<22} {said}")
+        if row["method"] in verdicts:
+            typer.echo(f"{'':<22} {verdicts[row['method']]}")
     typer.echo(f"for {loaded.classes[index]!r}, {f'written to {out}' if maps else 'nothing to write'}")
+
+
+def _settings(given: dict[str, Any], method: str) -> MethodSettings:
+    """Those of the command line; of `all` methods each takes its own."""
+    own = METHODS[method].settings if method != "all" else tuple(given)
+    for name, value in given.items():
+        if name not in own:
+            said = f"only has {', '.join(own)}" if own else "has no settings"
+            _fail(f"--{name}={value}: {method} {said}")
+    try:
+        return MethodSettings(**given)
+    except ConfigError as error:
+        _fail(f"--{error}")
+
+
+@dataclass
+class _Judge:
+    """Works out the trust figures of several maps of one picture; what they are compared with only once."""
+
+    loaded: LoadedModel
+    picture: Image
+    references: dict[str, Reference] = field(default_factory=dict)
+
+    def trust(self, found: Attribution, progress: Callable[[float], None]) -> Trust:
+        from .inspection.trust import reference, trust
+
+        if not self.references:
+            self.references = {
+                "deletion": reference(self.loaded, self.picture, "deletion"),
+                "insertion": reference(self.loaded, self.picture, "insertion"),
+            }
+        return trust(self.loaded, self.picture, found, progress, references=self.references)
+
+
+def _show_part(title: str, number: int, count: int, share: float) -> None:
+    _show_progress((number + share) / count, title)
 
 
 @app.command()
@@ -889,15 +966,16 @@ def _target(text: str | None, loaded: LoadedModel) -> int | None:
 
 
 def _sheet(loaded: LoadedModel, picture: Image, maps: list[Attribution]) -> Any:
-    """The picture as the network sees it and each map over it, side by side, (H, W, 3) uint8."""
+    """The picture as the network sees it and each map over it, under their titles, (H, W, 3) uint8."""
     import numpy as np
     from PIL import Image as PilImage
 
-    from .inspection.mosaic import overlay
+    from .inspection.mosaic import overlay, sheet
 
-    side = 256
-    seen = np.asarray(loaded.preprocessing.crop(picture).resize((side, side), PilImage.Resampling.NEAREST))
-    return np.concatenate([seen, *(overlay(seen, found.map, found.signed) for found in maps)], axis=1)
+    crop = loaded.preprocessing.crop(picture).resize((SHEET_TILE, SHEET_TILE), PilImage.Resampling.NEAREST)
+    seen = np.asarray(crop)
+    drawn = [(METHODS[found.method].title, overlay(seen, found.map, found.signed)) for found in maps]
+    return sheet([("What it saw", seen), *drawn], SHEET_COLUMNS)
 
 
 def _show_progress(fraction: float, text: str) -> None:
@@ -964,7 +1042,6 @@ def bench_attribution(
 ) -> None:
     """The saliency methods on the network of 2012, each beside plain Captum and one pass. Takes minutes."""
     from .bench_attribution import attribution, in_words
-    from .inspection.methods import METHODS
 
     if unknown := [method for method in methods or () if method not in METHODS]:
         _fail(f"{unknown[0]}: there is no such method; there are {', '.join(METHODS)}")

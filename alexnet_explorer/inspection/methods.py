@@ -11,6 +11,12 @@ from alexnet_explorer.config import ConfigError
 BaselineName = Literal["mean", "black", "white", "blurred"]
 BASELINES: tuple[BaselineName, ...] = ("mean", "black", "white", "blurred")
 
+Sum = Literal["rise", "logit"]
+"""What the values of a map should add up to: the class's logit less the baseline's, or the logit itself.
+
+A superpixel has one value, which counts once.
+"""
+
 Group = Literal["gradients", "references", "layers", "coverings"]
 GROUPS: dict[Group, tuple[str, str]] = {
     "gradients": ("Gradients", "How the score reacts to the slightest change of each pixel: one pass back, or many."),
@@ -78,9 +84,6 @@ SETTINGS: dict[str, Setting] = {
 }  # fmt: skip
 """Each setting's name, a word on it, and what is allowed."""
 
-Sum = Literal["rise", "logit"]
-"""What all values of a map should add up to: the class's logit less the baseline's, or the logit itself."""
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -136,7 +139,7 @@ class Method:
     settings: tuple[str, ...] = ()
     usual: Mapping[str, Any] = field(default_factory=dict)  # what it takes where a setting is None
     slow: bool = False  # many evaluations of the network: reports progress
-    sums_to: Sum | None = None
+    sums_to: Sum | None = None  # None: nothing is promised
 
     @property
     def needs_layer(self) -> bool:
@@ -223,6 +226,7 @@ METHODS: dict[str, Method] = {
             settings=("baseline", "samples", "noise", "seed"),
             usual={"samples": 50, "noise": 0.02},
             slow=True,
+            sums_to="rise",
         ),
         Method(
             "deeplift",
@@ -233,6 +237,7 @@ METHODS: dict[str, Method] = {
             "references",
             signed=True,
             settings=("baseline",),
+            sums_to="rise",
         ),
         Method(
             "lrp",
@@ -242,6 +247,7 @@ METHODS: dict[str, Method] = {
             "Bach et al.: On Pixel-Wise Explanations, 2015, doi:10.1371/journal.pone.0130140",
             "references",
             signed=True,
+            sums_to="logit",
         ),
         Method(
             "grad-cam",
@@ -326,6 +332,7 @@ METHODS: dict[str, Method] = {
             settings=("superpixels", "samples", "baseline", "seed"),
             usual={"samples": 300},
             slow=True,
+            sums_to="rise",
         ),
     )
 }

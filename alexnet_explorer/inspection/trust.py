@@ -9,7 +9,6 @@ own, so that several visitors at once get what each would get alone.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +25,6 @@ from alexnet_explorer.model import initialise
 
 from . import perturbing, verdicts
 from .attribution import (
-    BATCH,
     Attribution,
     NotApplicable,
     Progress,
@@ -37,8 +35,10 @@ from .attribution import (
     pool,
     private,
 )
+from .costs import seconds_of_pass
 from .methods import METHODS
 from .perturbing import RANDOM_ORDERS, STEPS, Kind, Reference
+from .superpixels import superpixels
 from .verdicts import ALL, Figure, Trust
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 NOISE_LEVELS = 5  # grey levels of 256, a share of 0.02 of the range: what Captum's `sensitivity_max` takes by default
 NOISE_DRAWS = 10  # Captum's default, too
 REDRAWN = 3  # networks with all weights drawn anew
+REDRAWN_SEED = 1_000_003  # of the first; no training begins from it, so that none of its own first weights come back
 _ELSEWHERE = 4  # maps of `perturbing.elsewhere`
 
 References = Mapping[str, Reference]
@@ -68,15 +69,32 @@ class Cost:
         return self.maps * of_a_map + self.pictures * of_a_picture
 
 
-def cost(loaded: LoadedModel, figure: str, references: References | None = None) -> Cost:
-    """What one trust figure of a map of this network takes, with the references that are there already."""
+def cost(model: AlexNet, figure: str, references: References | None = None) -> Cost:
+    """What one trust figure of a map of a network takes, with the references that are there already."""
     if figure == "completeness":
         return Cost(pictures=2)
     if figure in ("deletion", "insertion"):
         return Cost(pictures=(STEPS + 1) * (1 + _ELSEWHERE)) + (
             Cost() if figure in (references or {}) else reference_cost()
         )
-    return Cost(maps=len(learned(loaded.model)) + REDRAWN - 1 if figure == "randomisation" else NOISE_DRAWS)
+    return Cost(maps=len(learned(model)) + REDRAWN - 1 if figure == "randomisation" else NOISE_DRAWS)
+
+
+def seconds(
+    loaded: LoadedModel,
+    image: Image.Image,
+    attribution: Attribution,
+    figures: Sequence[str] = ALL,
+    references: References | None = None,
+) -> float:
+    """How long `trust` is likely to take, from the time that the map took and a probe of a few pictures."""
+    question = ask(loaded, image, attribution.method, attribution.target, attribution.settings)
+    return sum(_times(question, attribution, figures, references or {}))
+
+
+def _times(question: Question, attribution: Attribution, figures: Sequence[str], references: References) -> list[float]:
+    of_a_picture, _ = seconds_of_pass(question)
+    return [cost(question.model, key, references).seconds(attribution.seconds, of_a_picture) for key in figures]
 
 
 def reference_cost() -> Cost:
@@ -121,19 +139,14 @@ def trust(
         "randomisation": _randomisation,
         "sensitivity": _sensitivity,
     }
-    of_a_picture = picture_seconds(loaded)
-    times = [cost(loaded, key, references).seconds(attribution.seconds, of_a_picture) for key in figures]
+    question = ask(loaded, image, attribution.method, attribution.target, attribution.settings)
+    times = _times(question, attribution, figures, references)
+    whole = sum(times) or 1.0
     report = progress or (lambda share: None)
     found = {}
     for number, key in enumerate(figures):
-        whole = sum(times) or 1.0
-        before, own = sum(times[:number]) / whole, times[number] / whole
-        part = partial(_report_part, report, before, own)
-        question = ask(loaded, image, attribution.method, attribution.target, attribution.settings)
-        try:
-            found[key] = measures[key](_Map(loaded, image, attribution, question, part))
-        except NotApplicable as reason:  # of a noisy picture, or of a network with other weights
-            found[key] = verdicts.nothing(key, str(reason))
+        part = partial(_report_part, report, sum(times[:number]) / whole, times[number] / whole)
+        found[key] = measures[key](_Map(loaded, image, attribution, question, part))
         part(1.0)
     return Trust(found)
 
@@ -141,16 +154,6 @@ def trust(
 def _report_part(report: Progress, before: float, own: float, share: float) -> None:
     """Tell how much of the whole is done, of a part before which so much was done, and which is so much of it."""
     report(min(1.0, before + own * share))
-
-
-def picture_seconds(loaded: LoadedModel) -> float:
-    """How long the network looks at one picture of many, as far as one batch tells."""
-    model, config = private(loaded), loaded.preprocessing
-    x = torch.zeros(BATCH, config.channels, config.size, config.size)
-    start = time.perf_counter()
-    with torch.inference_mode():
-        model(x)
-    return (time.perf_counter() - start) / BATCH
 
 
 def learned(model: AlexNet) -> list[str]:
@@ -187,7 +190,10 @@ def _completeness(map: _Map) -> Figure:
         here, there = question.model(torch.cat([question.x, question.baseline]))[:, question.target].tolist()
     due = here - there if method.sums_to == "rise" else here
     values = map.attribution.values.astype(np.float64)
-    return verdicts.completeness(float(values.sum()), due, float(np.abs(values).sum()), method.sums_to)
+    if "superpixels" in method.settings:
+        patches = superpixels(question.x, question.settings.superpixels).numpy()[0]
+        values = values / np.bincount(patches.ravel())[patches]
+    return verdicts.completeness(float(values.sum()), due, float(np.abs(values).sum()), method.sums_to, method.random)
 
 
 def _perturbation(map: _Map, kind: Kind, known: Reference | None) -> Figure:
@@ -212,26 +218,36 @@ def _perturbation(map: _Map, kind: Kind, known: Reference | None) -> Figure:
 def _randomisation(map: _Map) -> Figure:
     """Weights of the network's own initialisation, layer by layer from the top, Adebayo et al.'s cascade.
 
-    Permuted weights would keep their spread, but also their mean, which is below 0 in a trained network: two of twelve
-    such networks were dead, and their maps blank.
+    Weights that only changed places would keep their mean, below 0 say, which is enough to leave some maps blank.
     """
-    layers, original = learned(map.loaded.model), map.attribution.map
-    signed = METHODS[map.attribution.method].signed
+    layers, signed = learned(map.loaded.model), METHODS[map.attribution.method].signed
     count = len(layers) + REDRAWN - 1
-    sizes, signs, draws = [], [], []
-    cascade, fresh = private(map.loaded), redrawn(map.loaded, 0)
+    sizes, signs = [], []
+    cascade, fresh = private(map.loaded), redrawn(map.loaded, REDRAWN_SEED)
     for number, name in enumerate(layers):
         changed, drawn = cascade.get_submodule(name), fresh.get_submodule(name)
         changed.weight, changed.bias = drawn.weight, drawn.bias  # the network's own Parameters stay as they are
-        now = map.again(number, count, replace(map.question, model=cascade))
-        sizes.append(rank_correlation(np.abs(original), np.abs(now)))
-        signs.append(rank_correlation(original, now))
-    draws.append(sizes[-1])
-    for seed in range(1, REDRAWN):
-        question = replace(map.question, model=redrawn(map.loaded, seed))
-        now = map.again(len(layers) + seed - 1, count, question)
-        draws.append(rank_correlation(np.abs(original), np.abs(now)))
-    return verdicts.randomisation(layers, sizes, signs if signed else None, draws)
+        size, sign = _likeness(map, number, count, cascade)
+        sizes.append(size)
+        signs.append(sign)
+    others = (
+        _likeness(map, count - REDRAWN + seed, count, redrawn(map.loaded, REDRAWN_SEED + seed))[0]
+        for seed in range(1, REDRAWN)
+    )
+    return verdicts.randomisation(layers, sizes, signs if signed else None, [sizes[-1], *others])
+
+
+def _likeness(map: _Map, part: int, parts: int, model: AlexNet) -> tuple[float | None, float | None]:
+    """Rank correlations of the map with that of another network: of their sizes, and with their signs.
+
+    None where there is no other map: a blank one, or one of which the method has nothing to say.
+    """
+    original = map.attribution.map
+    try:
+        other = map.again(part, parts, replace(map.question, model=model))
+    except NotApplicable:
+        return None, None
+    return rank_correlation(np.abs(original), np.abs(other)), rank_correlation(original, other)
 
 
 def redrawn(loaded: LoadedModel, seed: int) -> AlexNet:
@@ -258,11 +274,15 @@ def _sensitivity(map: _Map) -> Figure:
     original, x = map.attribution.map, map.question.x
     size = float(np.linalg.norm(original))
     if size == 0:
-        return verdicts.sensitivity(float("nan"), NOISE_LEVELS, NOISE_DRAWS)
+        reason = "The map is blank, and a change of it has no size to be compared with."
+        return verdicts.nothing("sensitivity", reason)
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for number in range(NOISE_DRAWS):
         noise = (2 * torch.rand(x.shape, generator=generator) - 1) * NOISE_LEVELS / map.loaded.preprocessing.std
-        change = map.again(number, NOISE_DRAWS, replace(map.question, x=x + noise)) - original
+        try:
+            change = map.again(number, NOISE_DRAWS, replace(map.question, x=x + noise)) - original
+        except NotApplicable as reason:
+            return verdicts.lost_in_noise(str(reason), NOISE_LEVELS)
         largest = max(largest, float(np.linalg.norm(change)) / size)
     return verdicts.sensitivity(largest, NOISE_LEVELS, NOISE_DRAWS)

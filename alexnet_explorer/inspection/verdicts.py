@@ -33,8 +33,10 @@ LEVEL = 0.95
 """One more random order would lie inside the interval of the others so often."""
 
 CHANGED, UNCHANGED = 0.4, 0.5
-"""Rank correlations with a map of a network without any training left in it. Nothing in theory draws this line (Adebayo
-et al. draw none), so it was measured; see `tests/inspection/test_trust_of_the_gallery.py`."""
+"""Rank correlations with a map of a network without any training left in it. Adebayo et al. draw no line, so this one
+was measured, on seven sample pictures and three shipped networks: saliency, integrated gradients, Grad-CAM and
+occlusion keep 0.15 on average and 0.40 at most (84 maps), guided backpropagation, which is known to follow the
+picture's edges whatever was learned, 0.44 on average and 0.60 at most (14 maps)."""
 
 STEADY, UNSTEADY = 0.5, 1.0
 """Changes as a share of the map's own size. Between two maps of equal size, a change of s is a cosine of 1 − s²/2: 0.5
@@ -152,8 +154,11 @@ def nothing(key: str, reason: str) -> Figure:
     return Figure(key, dict.fromkeys(FIGURES[key].keys), reason, "says nothing", "It does not apply here.")
 
 
-def completeness(total: float, due: float, mass: float, sums_to: Sum) -> Figure:
-    """By how much the sum of a map's values misses what is due; `mass` is the sum of their sizes."""
+def completeness(total: float, due: float, mass: float, sums_to: Sum, random: bool = False) -> Figure:
+    """By how much the sum of a map's values misses what is due; `mass` is the sum of their sizes.
+
+    `random`: the method draws points by chance.
+    """
     what = "the score's rise above the baseline's" if sums_to == "rise" else "the score"
     if mass > MOST_CANCELLED * abs(due):
         return Figure(
@@ -169,7 +174,9 @@ def completeness(total: float, due: float, mass: float, sums_to: Sum) -> Figure:
         f"The values add up to {_number(total)}, and {what} is {_number(due)}: they miss it by {_percent(error)}.",
         _grade(error, ENOUGH_COMPLETE, HARDLY_COMPLETE),
         f"Up to {_percent(ENOUGH_COMPLETE)} is what integrated gradients are asked for; beyond "
-        f"{_percent(HARDLY_COMPLETE)} the values share out something else than the score.",
+        f"{_percent(HARDLY_COMPLETE)} the values share out something else than the score."
+        + (" This method draws points by chance, and more of them bring the sum closer."
+           if random and error > ENOUGH_COMPLETE else ""),
     )  # fmt: skip
 
 
@@ -279,9 +286,7 @@ def randomisation(
 
 
 def sensitivity(largest: float, levels: float, draws: int) -> Figure:
-    """By how much the map changes at most under noise of so many grey levels."""
-    if math.isnan(largest):
-        return nothing("sensitivity", "The map is blank, and a change of it has no size to be compared with.")
+    """By how much the map changes at most under noise of so many grey levels, as a share of its size."""
     return Figure(
         "sensitivity", {"max_sensitivity": largest},
         f"Noise of at most {levels:g} of 256 grey levels, which is hardly seen, changes the map by up to "
@@ -289,6 +294,15 @@ def sensitivity(largest: float, levels: float, draws: int) -> Figure:
         _grade(largest, STEADY, UNSTEADY),
         f"The largest change of {draws} draws: up to {_percent(STEADY)} the maps are alike, beyond "
         f"{_percent(UNSTEADY)} they have little in common. It may be the network that is unsteady, not the method.",
+    )  # fmt: skip
+
+
+def lost_in_noise(reason: str, levels: float) -> Figure:
+    """There is a map of the picture, and none of a copy with noise of so many grey levels."""
+    return Figure(
+        "sensitivity", {"max_sensitivity": None},
+        f"Noise of at most {levels:g} of 256 grey levels, which is hardly seen, leaves nothing of the map: {reason}",
+        "fails", "A method that stays silent on a picture that looks the same is not steady.",
     )  # fmt: skip
 
 
@@ -333,6 +347,8 @@ def _when(curve: Sequence[float], x: Sequence[float], whole: float, deletion: bo
 
 def _percent(share: float) -> str:
     percent = 100 * share
+    if 0 < percent < 0.05:
+        return "less than 0.1 %"
     return f"{percent:.1f} %" if 0.05 <= percent < 10 and percent != round(percent) else f"{percent:.0f} %"
 
 

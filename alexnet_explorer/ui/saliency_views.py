@@ -253,8 +253,8 @@ def _epochs(row: Sequence[Look], chosen: Chosen) -> list[Answer]:
     if limit:
         st.caption(
             "One class throughout, whatever the network says at each epoch, and one scale for all: "
-            f"{maps.colours(signed)}; full colour from {'±' if signed else ''}{limit:.3g}. A click takes the lens to an "
-            "epoch."
+            f"{maps.colours(signed)}; full colour from {'±' if signed else ''}{limit:.3g}. A click takes the lens "
+            "to an epoch."
         )
 
     def draw(look: Look, by_epoch: Mapping[int, Answer] | None) -> None:
@@ -321,8 +321,8 @@ def _contrast(row: Sequence[Look], chosen: Chosen) -> list[Answer]:
     if limit:
         st.caption(
             f"One scale for all: {maps.colours(signed)}; full colour from {'±' if signed else ''}{limit:.3g}. The "
-            f"difference, from −{limit:.3g} (blue) to {limit:.3g} (red), is the first less the second: red is what speaks "
-            "more for the first class."
+            f"difference, from −{limit:.3g} (blue) to {limit:.3g} (red), is the first less the second: red is what "
+            "speaks more for the first class."
         )
     shown = [found[ask.key] for ask in asks]
 

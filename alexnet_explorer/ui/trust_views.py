@@ -74,10 +74,9 @@ def _job(look: Look, found: Attribution, figure: str) -> maps.Job:
         ).figures[figure]
 
     def seconds() -> float:
-        from alexnet_explorer.inspection.trust import cost, picture_seconds
+        from alexnet_explorer.inspection.trust import cost
 
-        one = store.get(("picture seconds", look.model.digest), lambda: picture_seconds(look.model))
-        return cost(look.model, figure).seconds(found.seconds, one)
+        return cost(look.model.model, figure).seconds(found.seconds, maps.pass_seconds(look)[0])
 
     return maps.Job(_key(look, found, figure), f"{FIGURES[figure].title}, {look.model.title}", compute,
                     None if figure in AT_ONCE else seconds)  # fmt: skip
