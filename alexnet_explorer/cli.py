@@ -472,7 +472,8 @@ def explain(
         typer.echo(f"{row['method']:<22} {said}")
         if row["method"] in verdicts:
             typer.echo(f"{'':<22} {verdicts[row['method']]}")
-    typer.echo(f"for {loaded.classes[index]!r}, {f'written to {out}' if maps else 'nothing to write'}")
+    done = f"each map on its own scale, written to {out}" if maps else "nothing to write"
+    typer.echo(f"for {loaded.classes[index]!r}, {done}")
 
 
 def _settings(given: dict[str, Any], method: str) -> MethodSettings:

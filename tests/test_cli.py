@@ -15,6 +15,8 @@ from PIL import Image
 
 from alexnet_explorer import cli
 from alexnet_explorer.inspection.methods import METHODS
+from alexnet_explorer.inspection.mosaic import TITLE_PIXELS
+from alexnet_explorer.inspection.verdicts import Trust
 from alexnet_explorer.launch import local
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import create_run, this_process
@@ -270,7 +272,7 @@ def test_explain_writes_a_picture_of_the_map(document, trained, picture, tmp_pat
     ]
     assert found["target"] == best["index"]
     with Image.open(out) as image:
-        assert image.format == "PNG" and image.size == (512, 256)
+        assert image.format == "PNG" and image.size == (2 * 256 + 8, 256 + TITLE_PIXELS)
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh"])
@@ -283,13 +285,39 @@ def test_explain_with_every_method_says_which_does_not_apply(document, trained, 
     assert found["target"] == 2
     assert [one["method"] for one in found["methods"]] == list(METHODS)
     applied = {one["method"]: "seconds" in one for one in found["methods"]}
+    for one in found["methods"]:
+        if "seconds" in one:
+            assert set(Trust({}).to_json()) < set(one)
+            assert all(one[key] is None or np.isfinite(one[key]) for key in Trust({}).to_json())
     assert all(("not_applicable" in one) != ("seconds" in one) for one in found["methods"])
     # LRP has no rule for LRN. Of others it depends on the numbers of this little network whether they say something.
     assert not applied["lrp"] and applied["guided-backprop"] == applied["deconvolution"] == (name == "relu")
     assert all(applied[method] for method in METHODS if METHODS[method].group == "coverings")
     assert next(one["layer"] for one in found["methods"] if one["method"] == "score-cam") is not None
     with Image.open(tmp_path / "maps.png") as image:
-        assert image.size == (256 * (1 + sum(applied.values())), 256)
+        columns, tiles = cli.SHEET_COLUMNS, 1 + sum(applied.values())
+        rows = -(-tiles // columns)
+        assert image.size == (columns * 264 - 8, rows * (256 + TITLE_PIXELS + 8) - 8)
+
+
+def test_explain_takes_the_settings_of_its_method(document, call, trained, picture, tmp_path):
+    where = ["--model", trained.relu.id, "--runs", trained.root, "--no-trust"]
+    written = []
+    for settings in ([], ["--window", 5, "--stride", 3, "--baseline", "white"]):
+        out = tmp_path / f"map{len(settings)}.png"
+        found = document("explain", picture, *where, "--method", "occlusion", *settings, "--out", out)
+        assert found["methods"][0].keys() == {"method", "layer", "seconds"}
+        written.append(out.read_bytes())
+    assert written[0] != written[1]
+
+
+def test_explain_says_in_words_whether_to_believe_the_map(call, trained, picture, tmp_path):
+    where = ["--model", trained.relu.id, "--runs", trained.root, "--method", "grad-cam", "--layer", "conv1"]
+    status, out, _ = call("explain", picture, *where, "--trust", "--out", tmp_path / "map.png")
+    assert status == 0 and "grad-cam" in out and " at conv1" in out
+    assert re.search(r"completeness says nothing, .*deletion (holds|doubtful|fails|says nothing)", out)
+    _, without, _ = call("explain", picture, *where, "--out", tmp_path / "map.png")
+    assert "completeness" not in without
 
 
 def test_one_method_that_does_not_apply_is_the_same_document(document, trained, picture, tmp_path):
@@ -320,6 +348,23 @@ def test_one_method_that_does_not_apply_is_the_same_document(document, trained, 
         ),
         (["explain", "{picture}", "--out", "{out}", "--target", "cat"], "--target=cat"),
         (["explain", "{picture}", "--out", "{out}", "--method", "grad-cam", "--layer", "conv9"], "--layer=conv9"),
+        (["explain", "{picture}", "--out", "{out}", "--steps", "9"], "--steps=9: saliency has no settings"),
+        (
+            ["explain", "{picture}", "--out", "{out}", "--method", "grad-cam", "--window", "9"],
+            "--window=9: grad-cam only has layer",
+        ),
+        (
+            ["explain", "{picture}", "--out", "{out}", "--method", "occlusion", "--window", "99"],
+            "--window=99: allowed are numbers 1 to ",
+        ),
+        (
+            ["explain", "{picture}", "--out", "{out}", "--method", "all", "--noise", "2"],
+            "--noise=2.0: allowed are numbers 0 to 1",
+        ),
+        (
+            ["explain", "{picture}", "--out", "{out}", "--method", "all", "--baseline", "green"],
+            "--baseline='green': allowed are mean, black, white, blurred",
+        ),
         (["explain", "{picture}", "--out", "{folder}/none/x.png"], "--out=.*there is no folder"),
         (["explain", "{picture}", "--out", "{folder}"], "--out="),
         (["explain", "{picture}"], "--out"),

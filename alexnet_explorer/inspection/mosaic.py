@@ -244,6 +244,7 @@ def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def titled(picture: RGB, title: str) -> RGB:
     """A picture (H, W, 3) under a white strip with its title, cut off where there is no room: (H + 22, W, 3)."""
+    title = title.replace("×", "x")  # which Pillow's own font does not have
     font = ImageFont.load_default(13)
     width = picture.shape[1]
     if font.getlength(title) > width:

@@ -64,7 +64,7 @@ def test_slow_methods_are_computed_together_on_demand(visit, make_run, monkeypat
     button(visitor, "Compute the 2 slow ones: about ").click().run()
     check_whole(visitor)
     assert len(visitor.drawn) == 3 and not button(visitor, "Compute")
-    assert visitor.link["methods"] == "saliency,integrated-gradients,occlusion"
+    assert visitor.link["methods"] == "saliency,occlusion,integrated-gradients"
 
 
 def test_the_layers_of_a_method_that_needs_one(visit, make_run):
@@ -102,7 +102,7 @@ def test_another_class_is_compared_with_the_explained_one(visit, make_run):
     against = visitor.selectbox(key="saliency_against")
     assert len(against.options) == 2 and "red" not in against.options  # the explained one is not among them
     assert len(visitor.main.image) == 3
-    one, other, difference = (image.proto.imgs[0].alt for image in visitor.main.image)
+    one, _, difference = (image.proto.imgs[0].alt for image in visitor.main.image)
     assert "red" in one and "red less " in difference
     against.set_value(2).run()
     assert "blue" in visitor.main.image[1].proto.imgs[0].alt
@@ -114,7 +114,7 @@ def test_networks_without_the_other_class_say_so(visit, make_run):
     runs = [make_run(), make_run(classes=("red", "cat", "dog"))]
     visitor = visit("saliency", models=",".join(run.id for run in runs), show="contrast", target=0, against=2)
     check_whole(visitor)
-    assert [info.value.partition(" knows ")[2] for info in visitor.info] == ["no class blue\\."]
+    assert [info.value.partition(" knows ")[2] for info in visitor.info] == ["no class blue."]
 
 
 def test_the_settings_of_a_method_are_those_of_the_registry_and_stand_in_the_link(visit):
