@@ -957,6 +957,26 @@ def bench_training(
         )
 
 
+@bench_app.command("attribution")
+def bench_attribution(
+    methods: Annotated[list[str] | None, typer.Argument(metavar="[METHOD…]", help="else all of them")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The saliency methods on the network of 2012, each beside plain Captum and one pass. Takes minutes."""
+    from .bench_attribution import attribution, in_words
+    from .inspection.methods import METHODS
+
+    if unknown := [method for method in methods or () if method not in METHODS]:
+        _fail(f"{unknown[0]}: there is no such method; there are {', '.join(METHODS)}")
+    measured = attribution(lambda text: typer.echo(text, err=True), methods or tuple(METHODS))
+    if as_json:
+        _print_json(measured.to_json())
+        return
+    typer.echo(f"one pass forward and back: {measured.forward_backward_seconds:.3f} s")
+    for result in measured.results:
+        typer.echo(in_words(result))
+
+
 @bench_app.command("listing")
 def bench_listing(
     counts: Annotated[list[int] | None, typer.Argument(metavar="[N…]", help="how many runs; else 1000 10000")] = None,

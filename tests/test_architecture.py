@@ -22,7 +22,7 @@ LAYERS = (
     {"trash"},
     {"weights_import", "onnx_export", "catalogue", "training", "launch"},
     {"inspection", "comparing", "listing", "transfer"},
-    {"figures", "studies", "bench"},
+    {"figures", "studies", "bench", "bench_attribution"},
     {"report"},
     {"ui", "cli"},
     {"__main__", "ready"},

@@ -33,7 +33,7 @@ def smoothgrad(question: Question) -> Tensor:
     samples = number_of_samples(question)
     method = Saliency(question.counting(samples))
     total = torch.zeros_like(question.x)
-    for noisy, _ in noisy_copies(question):
+    for noisy in noisy_copies(question, question.generator()):
         total += method.attribute(noisy.requires_grad_(), question.target, abs=False).sum(0)
     return _told(total / samples, question)
 
@@ -66,22 +66,21 @@ def number_of_samples(question: Question) -> int:
     return question.settings.samples
 
 
-def noisy_copies(question: Question) -> Iterator[tuple[Tensor, torch.Generator]]:
-    """The picture with noise, a batch (N, C, H, W) at a time, and the generator to draw more from."""
+def noisy_copies(question: Question, generator: torch.Generator) -> Iterator[Tensor]:
+    """The picture with noise, as often as the settings say, a batch (N, C, H, W) at a time."""
     assert question.settings.noise is not None
-    x, generator = question.x, question.generator()
+    x, samples = question.x, number_of_samples(question)
     deviation = question.settings.noise * (x.max() - x.min())
-    for start in range(0, samples := number_of_samples(question), BATCH):
-        count = min(BATCH, samples - start)
-        yield x + deviation * torch.randn(count, *x.shape[1:], generator=generator), generator
+    for start in range(0, samples, BATCH):
+        yield x + deviation * torch.randn(min(BATCH, samples - start), *x.shape[1:], generator=generator)
 
 
 def _rectified(question: Question, method: Any, title: str) -> Tensor:
     """The map of one of Captum's two methods that change the gradient at ReLUs, if it is another than the gradient."""
-    with _changes(question.model) as changes:
+    with _watching(question.model) as changes:
         changed: Tensor = method.attribute(question.leaf, question.target)
     _told(changed, question)
-    if not any(changes):
+    if not changes:
         plain = gradient(question)
         apart = float((changed - plain).abs().max() / plain.abs().max())
         there = sum(isinstance(module, nn.ReLU) for module in question.model.modules())
@@ -94,14 +93,19 @@ def _rectified(question: Question, method: Any, title: str) -> Tensor:
 
 
 @contextmanager
-def _changes(model: nn.Module) -> Iterator[list[bool]]:
-    """For each ReLU that a gradient reaches, whether what comes back to it is in part negative, or meets a unit that is
-    off: where neither is so at any, guided backpropagation and deconvolution change nothing."""
+def _watching(model: nn.Module) -> Iterator[list[bool]]:
+    """True is in the list after a pass back if a gradient that came to a ReLU was negative where it was on, or positive
+    where it was off: where none was, guided backpropagation and deconvolution change nothing."""
     found: list[bool] = []
 
     def watch(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        off = output.detach() == 0
-        output.register_hook(lambda back: found.append(bool(((back < 0) & ~off).any() | ((back > 0) & off).any())))
+        value = output.detach()
+
+        def look(back: Tensor) -> None:
+            if not found and (torch.where(value > 0, -back, back) > 0).any():  # the first one, from above, is enough
+                found.append(True)
+
+        output.register_hook(look)
 
     with ExitStack() as hooks:
         for module in model.modules():

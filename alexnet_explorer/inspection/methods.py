@@ -224,7 +224,7 @@ METHODS: dict[str, Method] = {
             "references",
             signed=True,
             settings=("baseline", "samples", "noise", "seed"),
-            usual={"samples": 50, "noise": 0.05},
+            usual={"samples": 50, "noise": 0.02},
             slow=True,
             sums_to="rise",
         ),

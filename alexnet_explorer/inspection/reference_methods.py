@@ -25,19 +25,23 @@ def integrated_gradients(question: Question) -> Tensor:
 
 
 def gradient_shap(question: Question) -> Tensor:
-    """The mean of (x' − baseline) · gradient at a point between the two, drawn evenly, for noisy copies x' of x.
+    """The mean of (x' − baseline) · gradient at a point that is drawn between the two, for noisy copies x' of x.
 
-    As Captum's `GradientShap`, which draws from the global generators of PyTorch and NumPy.
+    As Captum's `GradientShap`, but for two things: the generator is the question's own, and one point is drawn in each
+    of as many equal parts of the way as there are samples, which brings the sum several times nearer to its mean.
     """
     from captum.attr import Saliency
 
-    samples, baseline = number_of_samples(question), question.baseline
+    samples, baseline, generator = number_of_samples(question), question.baseline, question.generator()
     method = Saliency(question.counting(samples))
-    total = torch.zeros_like(question.x)
-    for noisy, generator in noisy_copies(question):
+    total, drawn = torch.zeros_like(question.x), 0
+    for noisy in noisy_copies(question, generator):
+        part = torch.arange(drawn, drawn + len(noisy)).view(-1, 1, 1, 1)
+        share = (part + torch.rand(part.shape, generator=generator)) / samples
         way = noisy - baseline
-        point = baseline + way * torch.rand(len(noisy), 1, 1, 1, generator=generator)
-        total += (way * method.attribute(point.requires_grad_(), question.target, abs=False)).sum(0)
+        point = (baseline + share * way).requires_grad_()
+        total += (way * method.attribute(point, question.target, abs=False)).sum(0)
+        drawn += len(noisy)
     return total / samples
 
 
