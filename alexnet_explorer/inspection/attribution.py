@@ -152,7 +152,7 @@ def ask(
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Question:
-    """The question that `attribute` answers. Raises ConfigError or KeyError as it does."""
+    """The question that `attribute` answers. Raises ConfigError, KeyError or NotApplicable as it does."""
     if method not in METHODS:
         raise ConfigError(f"method={method!r}: allowed are {', '.join(METHODS)}")
     settings = (settings or Settings()).filled(method, loaded.preprocessing.size)
@@ -213,7 +213,7 @@ def answer(question: Question, method: str) -> Tensor:
     values = functions[method](question).detach()
     if not values.isfinite().all():
         raise NotApplicable(f"{METHODS[method].title} gives values that are no finite numbers: this network's weights "
-                            "or scores are too large, or no numbers themselves.")  # fmt: skip
+                            "are too large for it.")  # fmt: skip
     return values
 
 
@@ -252,9 +252,17 @@ def activations_of_maps(model: AlexNet) -> list[str]:
 
 
 def _class(model: AlexNet, x: Tensor, target: int | None) -> int:
-    """The class to explain: the one asked for, if it exists, or the predicted one."""
+    """The class to explain: the one asked for, if it exists, or the predicted one.
+
+    Raises NotApplicable where a score is no finite number, which nothing can be said about.
+    """
     with torch.inference_mode():
         logits = model(x)[0]
+    if not logits.isfinite().all():
+        raise NotApplicable(
+            f"{int((~logits.isfinite()).sum())} of the network's {len(logits)} scores are no finite numbers: its "
+            "weights have grown beyond all bounds, and there is nothing to explain."
+        )
     if target is None:
         return int(logits.argmax())
     if not 0 <= target < len(logits):

@@ -77,10 +77,10 @@ def noisy_copies(question: Question, generator: torch.Generator) -> Iterator[Ten
 
 def _rectified(question: Question, method: Any, title: str) -> Tensor:
     """The map of one of Captum's two methods that change the gradient at ReLUs, if it is another than the gradient."""
-    with _changes(question.model) as changes:
+    with _watching(question.model) as changes:
         changed: Tensor = method.attribute(question.leaf, question.target)
     _told(changed, question)
-    if not any(changes):
+    if not changes:
         plain = gradient(question)
         apart = float((changed - plain).abs().max() / plain.abs().max())
         there = sum(isinstance(module, nn.ReLU) for module in question.model.modules())
@@ -93,14 +93,19 @@ def _rectified(question: Question, method: Any, title: str) -> Tensor:
 
 
 @contextmanager
-def _changes(model: nn.Module) -> Iterator[list[bool]]:
-    """For each ReLU that a gradient reaches, whether what comes back to it is in part negative, or meets a unit that is
-    off: where neither is so at any, guided backpropagation and deconvolution change nothing."""
+def _watching(model: nn.Module) -> Iterator[list[bool]]:
+    """True is in the list after a pass back if a gradient that came to a ReLU was negative where it was on, or positive
+    where it was off: where none was, guided backpropagation and deconvolution change nothing."""
     found: list[bool] = []
 
     def watch(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        off = output.detach() == 0
-        output.register_hook(lambda back: found.append(bool(((back < 0) & ~off).any() | ((back > 0) & off).any())))
+        value = output.detach()
+
+        def look(back: Tensor) -> None:
+            if not found and (torch.where(value > 0, -back, back) > 0).any():  # the first one, from above, is enough
+                found.append(True)
+
+        output.register_hook(look)
 
     with ExitStack() as hooks:
         for module in model.modules():

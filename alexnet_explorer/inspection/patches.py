@@ -7,23 +7,17 @@ One pass over the set serves all units of a layer. How far it came is kept on di
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_explorer.data.packed import data_root
-from alexnet_explorer.files import write_atomic
 
+from .array_cache import ArrayCache
 from .picture_sets import PictureSet, scan
 
 if TYPE_CHECKING:
@@ -37,7 +31,7 @@ MOST_PATCHES = 9
 KEEP_EVERY = 128  # pictures
 MOST_BYTES = 64 * 2**20  # of all that is kept: the strongest of 140 layers as wide as fc7 of 2012, which has 442 kB
 PADDING = (190, 190, 190)  # grey: where a patch lies outside its picture
-_FORMAT = 1
+_FORMAT = "1"
 
 
 class Patch(NamedTuple):
@@ -107,51 +101,25 @@ class PatchCache:
 
     def __init__(self, folder: Path | None = None, most_bytes: int = MOST_BYTES) -> None:
         self.folder = folder or data_root() / "patches"
-        self.most_bytes = most_bytes
+        self._cache = ArrayCache(self.folder, most_bytes)
 
     def read(self, loaded: LoadedModel, pictures: PictureSet, layer: str) -> Strongest | None:
         """As far as it came, to the last picture or not; None where nothing is kept, or what is kept is damaged."""
-        shape = loaded.model.layers[layer].output
-        path = self._path(loaded, pictures, layer)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                found = Strongest(
-                    file["values"], file["pictures"], file["rows"], file["columns"], int(file["seen"])
-                )  # fmt: skip
-            _touch(path)
-        except (OSError, EOFError, LookupError, TypeError, ValueError, BadZipFile):
+        arrays = self._cache.find(_FORMAT, loaded.digest, pictures.key, layer)
+        if arrays is None:
             return None
-        return found if _is_sound(found, shape, pictures.count) else None
+        try:
+            found = Strongest(
+                arrays["values"], arrays["pictures"], arrays["rows"], arrays["columns"], int(arrays["seen"])
+            )  # fmt: skip
+        except (LookupError, TypeError, ValueError):
+            return None
+        return found if _is_sound(found, loaded.model.layers[layer].output, pictures.count) else None
 
     def write(self, loaded: LoadedModel, pictures: PictureSet, layer: str, found: Strongest) -> None:
         """Keep this in place of what was there. A disk that does not take it costs time on another day, no more."""
-        file = io.BytesIO()
-        np.savez(file, allow_pickle=False, **vars(found))
-        with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self._path(loaded, pictures, layer)
-            write_atomic(path, file.getvalue())
-            _touch(path)
-            self._remove_oldest()
-
-    def _path(self, loaded: LoadedModel, pictures: PictureSet, layer: str) -> Path:
-        about = "\0".join([str(_FORMAT), loaded.digest, pictures.key, layer])
-        return self.folder / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.npz"
-
-    def _remove_oldest(self) -> None:
-        """Until the rest fits; the newest stays. What a crash left half-written is old one day."""
-        left = self.most_bytes
-        files = [(path.stat(), path) for path in self.folder.iterdir()]
-        for number, (about, path) in enumerate(sorted(files, key=lambda file: -file[0].st_mtime_ns)):
-            left -= about.st_size
-            if left < 0 and number:
-                path.unlink(missing_ok=True)
-
-
-def _touch(path: Path) -> None:
-    """It was used now: the time of a write alone comes in steps of milliseconds."""
-    now = time.time_ns()
-    os.utime(path, ns=(now, now))
+        arrays = {name: np.asarray(value) for name, value in vars(found).items()}
+        self._cache.keep(arrays, _FORMAT, loaded.digest, pictures.key, layer)
 
 
 def _is_sound(found: Strongest, shape: Shape, count: int) -> bool:
