@@ -273,6 +273,19 @@ def likeness(table: ArrayLike, rows: Sequence[str], columns: Sequence[str], y_ti
     return figure
 
 
+def correlations(table: ArrayLike, names: Sequence[str]) -> go.Figure:
+    """Rank correlations of each two of some methods, −1 to 1, as a heat map with its numbers: (names, names)."""
+    figure = _figure("", "")
+    titles = [_text(name) for name in names]
+    figure.add_heatmap(
+        z=np.asarray(table, dtype=np.float32).round(3), x=titles, y=titles, zmin=-1, zmax=1, colorscale=_diverging(),
+        texttemplate="%{z:.2f}", colorbar={"title": {"text": "rank correlation"}, "thickness": 12},
+        hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(type="category", showgrid=False, dtick=1)
+    return figure.update_yaxes(type="category", showgrid=False, autorange="reversed", dtick=1)
+
+
 def parallel(dimensions: Sequence[Dimension]) -> go.Figure:
     """Parallel coordinates: a line a run through its value on each axis, coloured by the last of them."""
     axes = []

@@ -16,6 +16,7 @@ from alexnet_explorer.inspection.methods import METHODS, Settings
 from alexnet_explorer.inspection.mosaic import sheet
 from alexnet_explorer.inspection.regions import in_words
 from alexnet_explorer.ui import (
+    agreement_views,
     clickable,
     downloads,
     frame,
@@ -42,6 +43,7 @@ CONTRAST_TILE = 290  # three
 LARGE = 96  # pixels of the input, from which on a look at every epoch waits for a click
 MODES = {
     "one": "One map", "many": "Many methods", "layers": "Layers", "epochs": "Epochs", "contrast": "Another class",
+    "set": "Over a set",
 }  # fmt: skip
 BY_LAYER = [key for key, method in METHODS.items() if method.needs_layer]
 QUICK = [key for key, method in METHODS.items() if not method.slow]
@@ -70,6 +72,9 @@ def show(page: frame.Page) -> str:
     mode = _choose_mode()
     row = views.looks(page)
     if not row:
+        return next(iter(METHODS))
+    if mode == "set":
+        agreement_views.show(row)
         return next(iter(METHODS))
     chosen = _choose(mode, row[0])
     shown = _SHOW[mode](row, chosen)
