@@ -55,10 +55,10 @@ def show(row: Sequence[Look]) -> None:
 
 
 def _choose_count() -> int:
-    start = own_link.start("most", COUNTS[0], _count, "agreement_count")
+    start = own_link.start("most", COUNTS[-1], _count, "agreement_count")
     count = st.segmented_control("How many at most", COUNTS, default=start, key="agreement_count", required=True,
-                                 persist_state="session") or COUNTS[0]  # fmt: skip
-    own_link.write("most", None if count == COUNTS[0] else str(count))
+                                 persist_state="session") or COUNTS[-1]  # fmt: skip
+    own_link.write("most", None if count == COUNTS[-1] else str(count))
     return count
 
 
@@ -157,7 +157,7 @@ def _draw_worst(found: Agreement, pictures: PictureSet) -> None:
     for number in numbers:
         value, (a, b) = worst[number]
         named = found.labels[number] or f"picture {number}"
-        told.append(f"{named}: {METHODS[a].title} and {METHODS[b].title} {value:+.2f}".replace("-", "−"))
+        told.append(f"{named}: {METHODS[a].title} and {METHODS[b].title} {Column('', '+.2f').shown(value)}")
     clickable.tiles(
         thumbnails.sheet([pictures.picture(number) for number in numbers], TILE, len(numbers)),
         clickable.Grid(len(numbers), len(numbers), TILE, TILE, thumbnails.GAP), "agreement_worst",
