@@ -13,6 +13,7 @@ from alexnet_explorer.figures import (
     colour_of,
     confusion,
     confusion_difference,
+    correlations,
     curves,
     dots,
     histogram,
@@ -252,3 +253,11 @@ def test_the_likeness_of_layers_is_drawn_from_the_first_layer_down():
     assert (heat.zmin, heat.zmax) == (0, 1) and list(heat.x) == ["conv1", "conv2", "fc3"]
     assert np.allclose(heat.z[1], [0.2, 0.7, 0.1]) and figure.layout.yaxis.autorange == "reversed"
     assert figure.layout.yaxis.title.text == "&lt;a&gt;"
+
+
+def test_correlations_of_methods_have_their_numbers_about_a_white_zero():
+    figure = correlations([[1, -0.2], [-0.2, 1]], ["<one>", "two"])
+    (heat,) = figure.data
+    assert heat.zmin == -1 and heat.zmax == 1 and heat.z[0][1] == np.float32(-0.2)
+    assert tuple(heat.x) == ("&lt;one&gt;", "two") and heat.texttemplate == "%{z:.2f}"
+    assert set(heat.colorscale[5][1][1::2]) == {"f"}

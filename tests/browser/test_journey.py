@@ -284,6 +284,24 @@ def clicks(page, rounds):
     return taken
 
 
+def test_a_map_is_chosen_among_many_and_checked(browser, server, tmp_path):
+    server.wait()
+    with visitor(browser, tmp_path) as page:
+        page.goto(f"{server.url}/saliency?models=alexnet-32-relu&show=many")
+        settled(page)
+        page.get_by_role("application", name=re.compile("^Grad-CAM: ")).click()
+        expect(page.get_by_text("Where the maps of a layer that raise the class's score are active")).to_be_visible()
+        settled(page)
+        assert "method=grad-cam" in page.url
+        page.get_by_role("button", name=re.compile("Check this map: about ")).click()
+        expect(page.get_by_text("Sensitivity to noise", exact=True)).to_be_visible()
+        settled(page)
+        expect(page.locator(".js-plotly-plot")).to_have_count(3)
+        page.get_by_role("radio", name="Another class").click()
+        expect(page.get_by_role("img", name=re.compile("^Evidence for .* less "))).to_be_visible()
+        settled(page)
+
+
 def prepare_digits(folder):
     """The digits, packed into the app's own data folder."""
     with pytest.MonkeyPatch.context() as patch:

@@ -36,7 +36,7 @@ class Session:
 
     def hear(self):
         message = ForwardMsg()
-        message.ParseFromString(self.socket.recv(timeout=120))
+        message.ParseFromString(self.socket.recv(timeout=300))
         return message
 
     def open(self, link):
@@ -90,7 +90,7 @@ def test_a_hundred_maps_asked_for_at_once_are_those_computed_one_after_the_other
     # Each is another map, so that none comes from the store of what was computed before.
     asked = list(product(SAMPLES, range(len(loaded.classes)), METHODS))[:REQUESTS]
     assert len(asked) == REQUESTS
-    together = threading.Barrier(VISITORS, timeout=120)
+    together = threading.Barrier(VISITORS, timeout=300)
 
     def visit(visitor):
         maps = []
