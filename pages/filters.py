@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from alexnet_explorer.ui import epoch_curve, filter_views, matching, page, views
+from alexnet_explorer.ui import epoch_curve, filter_views, frame, matching, page, views
 
 here = page.head(
     "filters",
@@ -10,7 +10,12 @@ here = page.head(
     "designed them: edges, blobs and colours appear in conv1 because they help, in every network trained on "
     "photographs. Deeper kernels see the maps of the layer before.",
 )
-if row := views.looks(here):
+
+
+def body() -> None:
+    row = views.looks(here)
+    if not row:
+        return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         order = filter_views.choose_order()
         matched = matching.choose(row)
@@ -28,6 +33,9 @@ if row := views.looks(here):
     epoch_curve.show(here, row)
     if alike:
         matching.show(row, alike)
+
+
+frame.live(here, body)
 page.foot(
     "**Notice** that some kernels of conv1 are grey edges and some are coloured blobs. In the paper's two towers, one "
     "tower's were largely grey and the other's coloured, in every run (section 6.1). Kernels that look like noise, or "
