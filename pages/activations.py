@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from alexnet_explorer.ui import activation_views, frame, layer_views, page, response_views, unit_views, views
+from alexnet_explorer.ui import activation_views, layer_views, page, response_views, unit_views, views
 
 here = page.head(
     "activations",
@@ -17,8 +17,7 @@ st.caption(
 )
 
 
-def body() -> None:
-    row = views.looks(here)
+def body(row: list[views.Look]) -> None:
     activation_views.show_walk(row)
     st.subheader("One layer")
     layer_views.show_layer(row)
@@ -27,7 +26,7 @@ def body() -> None:
     unit_views.show_unit_views(row)
 
 
-frame.live(here, body)
+views.live(here, body)
 page.foot(
     "**Notice** what ReLU does: under *Before and after* everything below zero is gone. Pooling keeps the strongest "
     "answer of each neighbourhood, so the maps shrink but stay recognisable. A unit of conv1 sees a few pixels, one of "

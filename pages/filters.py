@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from alexnet_explorer.ui import epoch_curve, filter_views, frame, matching, page, views
+from alexnet_explorer.ui import epoch_curve, filter_views, matching, page, views
 
 here = page.head(
     "filters",
@@ -12,8 +12,7 @@ here = page.head(
 )
 
 
-def body() -> None:
-    row = views.looks(here)
+def body(row: list[views.Look]) -> None:
     if not row:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
@@ -35,7 +34,7 @@ def body() -> None:
         matching.show(row, alike)
 
 
-frame.live(here, body)
+views.live(here, body)
 page.foot(
     "**Notice** that some kernels of conv1 are grey edges and some are coloured blobs. In the paper's two towers, one "
     "tower's were largely grey and the other's coloured, in every run (section 6.1). Kernels that look like noise, or "

@@ -15,13 +15,12 @@ from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, colour
 from alexnet_explorer.inspection.receptive import window
 from alexnet_explorer.inspection.steps import PIXELS, Outputs, Place
 from alexnet_explorer.ui import downloads, exhibits, frame, lens, own_link, trail
-from alexnet_explorer.ui.activation_views import walk_of
 from alexnet_explorer.ui.clickable import Grid, tiles
 from alexnet_explorer.ui.equations import COLOURS, FUNCTIONS, brief, line, name_of, percent, shown, training_line
 from alexnet_explorer.ui.exhibits import Exhibit
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.trail import Trail
-from alexnet_explorer.ui.views import Layout, Look, Scale, column, enlarged, layout
+from alexnet_explorer.ui.views import Layout, Look, Scale, column, enlarged, layout, walk_of
 
 MAP_PIXELS = 352  # width of the map in which a position is chosen, and of the picture
 MOST_ZOOM = 48

@@ -135,7 +135,6 @@ def live(page: Page, draw: Callable[[], None]) -> None:
         if st.session_state.get(_AROUND) != _around(page):
             st.rerun()
         with _looking():
-            choose_place(page)
             lens.write_link()
             draw()
 
@@ -191,8 +190,8 @@ def choose(page: Page) -> None:
     st.session_state[_AROUND] = _around(page)
 
 
-def choose_place(page: Page) -> None:
-    """The place in the network: layer and unit, as far as the page uses them."""
+def choose_place(page: Page, unit: int = 0) -> None:
+    """The place in the network: layer and unit, as far as the page uses them; `unit`: until one is chosen."""
     found = models_for(page)
     if not found or "layer" not in page.uses:
         return
@@ -202,7 +201,7 @@ def choose_place(page: Page) -> None:
         titles = [f"{n}  ·  {'×'.join(map(str, layers[n].output))}" for n in layers]
         _select("Layer", "layer", list(layers), name, titles, width=300)
         if "unit" in page.uses:
-            _choose_unit(layers[name].output[0])
+            _choose_unit(layers[name].output[0], unit)
 
 
 def _layers(page: Page, found: ModelEntry) -> dict[str, Layer]:
@@ -356,9 +355,9 @@ def _take_epoch(last: int) -> None:
     lens.change(epoch=None if chosen == last else chosen)
 
 
-def _choose_unit(count: int) -> None:
+def _choose_unit(count: int, usual: int) -> None:
     wanted = lens.current().unit
-    st.session_state["lens_unit"] = wanted if wanted is not None and wanted < count else 0
+    st.session_state["lens_unit"] = min(usual if wanted is None else wanted, count - 1)
     st.number_input("Unit", 0, count - 1, key="lens_unit", on_change=_take, args=("unit", "lens_unit"), width=160)
 
 

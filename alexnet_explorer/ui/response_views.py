@@ -12,10 +12,10 @@ import streamlit as st
 from alexnet_explorer.inspection.mosaic import RGB, as_colours, outlined, overlay
 from alexnet_explorer.inspection.receptive import Window, window
 from alexnet_explorer.ui import downloads, exhibits
-from alexnet_explorer.ui.activation_views import classes_of, file_name, unit_of, values_of, walk_of
+from alexnet_explorer.ui.activation_views import classes_of, file_name, unit_of, values_of
 from alexnet_explorer.ui.exhibits import Exhibit
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.ui.views import Array, Look, Scale, View, column, enlarged, side_by_side, where
+from alexnet_explorer.ui.views import Array, Look, Scale, View, column, enlarged, side_by_side, walk_of, where
 
 if TYPE_CHECKING:
     from alexnet_explorer.inspection.deconvnet import Projection

@@ -79,7 +79,7 @@ def select(label: str, options: list[str]) -> Callable[[Page, int], None]:
     """Chooses the options of a box of the lens in turn."""
 
     def act(page: Page, turn: int) -> None:
-        box = page.get_by_label(label, exact=False).first
+        box = page.get_by_role("combobox", name=label).first
         box.fill(options[turn % len(options)])
         page.evaluate("window.told.acted = null")  # the choice begins with the key that makes it
         box.press("Enter")
