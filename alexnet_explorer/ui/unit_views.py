@@ -20,7 +20,7 @@ from alexnet_explorer.ui import downloads, exhibits, networks, own_link, picture
 from alexnet_explorer.ui.activation_views import classes_of, unit_of
 from alexnet_explorer.ui.exhibits import Exhibit
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.ui.views import COLUMN_GAP, Look, column, enlarged
+from alexnet_explorer.ui.views import COLUMN_GAP, Look, column, enlarged, places
 from alexnet_explorer.words import duration
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _file_name(look: Look, what: str) -> str:
 
 
 def _each(row: Sequence[Look], draw: Callable[[Look], None]) -> None:
-    for place, look in zip(st.columns(len(row)), row, strict=True):
+    for place, look in zip(places(len(row)), row, strict=True):
         with place:
             if look.width > 1:
                 st.markdown(f"**{plain(look.model.title)}**")

@@ -6,6 +6,7 @@ A view computes arrays, then draws them on a scale that all networks in the row 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
@@ -164,11 +165,16 @@ def side_by_side(view: View[Any], row: Sequence[Look]) -> None:
     with st.spinner("Computing …", show_time=True):
         results = [view.compute(look) for look in row]
     scale = view.share([result for result in results if result is not None])
-    for column, look, result in zip(st.columns(max(1, len(row))), row, results, strict=False):
-        with column:
+    for place, look, result in zip(places(len(row)), row, results, strict=True):
+        with place:
             if look.width > 1:
                 st.markdown(f"**{plain(look.model.title)}**")
             view.draw(look, result, scale)
+
+
+def places(count: int) -> Sequence[AbstractContextManager[object]]:
+    """A column of the page for each; where there is one, the page itself, which is quicker than a column."""
+    return st.columns(count) if count > 1 else [nullcontext()] * count
 
 
 def show(picture: RGB, caption: str, alt: str, photograph: bool = False) -> None:
