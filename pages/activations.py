@@ -10,18 +10,23 @@ here = page.head(
     "picture from conv1, whose maps still look like it, to the last layers, which have forgotten where things are "
     "and keep what they are.",
 )
-row = views.looks(here)
 st.subheader("All layers")
 st.caption(
     "Each layer's four strongest maps, or each of its units a dot, on its own scale: the lighter, the stronger; "
     "where there are values below zero, red above and blue below. Click a layer to look at all of it."
 )
-activation_views.show_walk(row)
-st.subheader("One layer")
-layer_views.show_layer(row)
-st.subheader("One unit")
-response_views.show_unit(row)
-unit_views.show_unit_views(row)
+
+
+def body(row: list[views.Look]) -> None:
+    activation_views.show_walk(row)
+    st.subheader("One layer")
+    layer_views.show_layer(row)
+    st.subheader("One unit")
+    response_views.show_unit(row)
+    unit_views.show_unit_views(row)
+
+
+views.live(here, body)
 page.foot(
     "**Notice** what ReLU does: under *Before and after* everything below zero is gone. Pooling keeps the strongest "
     "answer of each neighbourhood, so the maps shrink but stay recognisable. A unit of conv1 sees a few pixels, one of "

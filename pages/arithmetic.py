@@ -8,7 +8,7 @@ here = page.head(
     "any layer and see it computed on your picture; click on one of its terms to see that one computed, and so on down "
     "to the pixels.",
 )
-arithmetic_views.explained(views.looks(here))
+views.live(here, arithmetic_views.explained)
 page.foot(
     "**Notice** how few terms matter: a handful of input maps make most of a sum, and a pooling window keeps one "
     "number of nine. And the bias is there whatever the picture shows.",

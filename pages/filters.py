@@ -10,7 +10,11 @@ here = page.head(
     "designed them: edges, blobs and colours appear in conv1 because they help, in every network trained on "
     "photographs. Deeper kernels see the maps of the layer before.",
 )
-if row := views.looks(here):
+
+
+def body(row: list[views.Look]) -> None:
+    if not row:
+        return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         order = filter_views.choose_order()
         matched = matching.choose(row)
@@ -28,6 +32,9 @@ if row := views.looks(here):
     epoch_curve.show(here, row)
     if alike:
         matching.show(row, alike)
+
+
+views.live(here, body)
 page.foot(
     "**Notice** that some kernels of conv1 are grey edges and some are coloured blobs. In the paper's two towers, one "
     "tower's were largely grey and the other's coloured, in every run (section 6.1). Kernels that look like noise, or "

@@ -1,6 +1,6 @@
 """Neighbours: which pictures of a set a network takes for the most alike."""
 
-from alexnet_explorer.ui import neighbour_views, page
+from alexnet_explorer.ui import frame, neighbour_views, page
 
 here = page.head(
     "neighbours",
@@ -8,10 +8,11 @@ here = page.head(
     "the network: it looks for the pictures whose numbers in the last hidden layer (fc7) are nearest to yours. Click "
     "on a neighbour to go on from it.",
 )
+frame.choose_place(here)
 neighbour_views.show(here)
 page.foot(
     "**Notice** that neighbours in pixels share colours and brightness, and neighbours in the last hidden layer what "
-    "is seen, in whatever place, pose or light. Choose an early layer in the sidebar, and the two rows become alike.",
+    "is seen, in whatever place, pose or light. Choose an early layer, and the two rows become alike.",
     """from PIL import Image
 from alexnet_explorer.data.packed import find_set
 from alexnet_explorer.inspection import neighbours

@@ -15,7 +15,19 @@ from alexnet_explorer.document import Cell, Column, Table
 from alexnet_explorer.inspection.mosaic import colormap_of, mosaic, own_scales, scale_of
 from alexnet_explorer.ui import cards, clickable, downloads, frame, lens, sending
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.ui.views import Array, Look, Scale, View, column, enlarged, layout, legend, shape_of, side_by_side
+from alexnet_explorer.ui.views import (
+    Array,
+    Look,
+    Scale,
+    View,
+    column,
+    enlarged,
+    layout,
+    legend,
+    shape_of,
+    side_by_side,
+    walk_of,
+)
 
 ScaleOf = Literal["map", "layer", "shared"]
 ORDERS = ("strongest first", "as numbered")
@@ -51,13 +63,6 @@ def show_walk(row: Sequence[Look]) -> None:
             st.info(f"**{plain(look.model.title)}** has no layer {plain(wanted)}: here is {look.layer} instead.")
     if row:
         side_by_side(View(_strip, _draw_strip), row)
-
-
-def walk_of(look: Look) -> dict[str, Array]:
-    """What every layer puts out for the picture: (C, H, W) or (units,)."""
-    from alexnet_explorer.inspection.activations import walk
-
-    return look.remember("activations", lambda: walk(look.model, look.picture.image))
 
 
 def layers_of(look: Look) -> list[str]:

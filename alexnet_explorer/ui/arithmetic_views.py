@@ -14,13 +14,13 @@ from alexnet_explorer.inspection.cells import CAPTION, GAP, captioned, cells, pl
 from alexnet_explorer.inspection.mosaic import RGB, Colormap, as_colours, colourise, limits, mosaic, outlined
 from alexnet_explorer.inspection.receptive import window
 from alexnet_explorer.inspection.steps import PIXELS, Outputs, Place
-from alexnet_explorer.ui import downloads, frame, lens, own_link, trail
-from alexnet_explorer.ui.activation_views import walk_of
+from alexnet_explorer.ui import downloads, exhibits, frame, lens, own_link, trail
 from alexnet_explorer.ui.clickable import Grid, tiles
 from alexnet_explorer.ui.equations import COLOURS, FUNCTIONS, brief, line, name_of, percent, shown, training_line
+from alexnet_explorer.ui.exhibits import Exhibit
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.trail import Trail
-from alexnet_explorer.ui.views import Layout, Look, Scale, column, enlarged, layout, show
+from alexnet_explorer.ui.views import Layout, Look, Scale, column, enlarged, layout, walk_of
 
 MAP_PIXELS = 352  # width of the map in which a position is chosen, and of the picture
 MOST_ZOOM = 48
@@ -50,9 +50,9 @@ class Here:
         trail.go(self.trail, place)
 
     def draw(self, picture: RGB, caption: str, alt: str) -> None:
-        """A picture, which goes into the page's PNG, too."""
+        """A picture with a caption in plain text, which goes into the page's PNG, too."""
+        exhibits.show(f"arithmetic_{len(self.pictures)}", [Exhibit(picture, caption, alt)])
         self.pictures.append(picture)
-        show(picture, caption, alt)
 
     def choose(self, picture: RGB, grid: Grid, key: str, alt: str, chosen: int | None, label: Callable[[int], str],
                on_choose: Callable[[int], None]) -> None:  # fmt: skip
@@ -372,8 +372,11 @@ def _patch(here: Here, step: steps.ConvolutionStep, position: int) -> None:
         st.markdown(f"**= products**, sum {shown(float(step.sums[position]))[0]}")
         here.draw(cells(products, square, "diverging", -most, most, step.inside), _legend("diverging", (-most, most)),
                   f"The products with {name}")  # fmt: skip
-    with st.expander(f"The {size * size} products with {name} as a table"):
-        _terms(step.table(), size * size * position, size * size)
+    title = f"The {size * size} products with {name} as a table"
+    folded = st.expander(title, key="arithmetic_products", on_change="rerun")
+    if folded.open:  # a table costs the browser more than all else on the page
+        with folded:
+            _terms(step.table(), size * size * position, size * size)
 
 
 def _term(here: Here, step: steps.ConvolutionStep, position: int) -> Place | None:

@@ -26,7 +26,8 @@ def show(page: frame.Page) -> None:
         st.info("None of these runs has kept its weights: there are no networks to look through.")
         return
     _choose(page)
-    st.caption("Picture, epoch, layer and class are those of the sidebar, the same for all; every scale is shared.")
+    frame.choose_place(page)
+    st.caption("Picture, epoch, class and layer are the same for all, and so is every scale.")
     row = views.looks(page)
     if row:
         st.subheader("Predictions")

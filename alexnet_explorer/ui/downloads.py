@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import numpy as np
 import streamlit as st
@@ -38,7 +39,7 @@ def offer(
         files["csv"] = csv
     if npz:
         files["npz"] = lambda: pack(npz())
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small") if len(files) > 1 else nullcontext():
         for kind, content in files.items():
             label, mime, help_ = _KINDS[kind]
             st.download_button(

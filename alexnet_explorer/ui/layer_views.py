@@ -24,10 +24,9 @@ from alexnet_explorer.ui.activation_views import (
     maps_view,
     unit_of,
     values_of,
-    walk_of,
 )
 from alexnet_explorer.ui.picture_sets import own_pictures
-from alexnet_explorer.ui.views import Array, Look, Scale, View, column, legend, shape_of, show, side_by_side
+from alexnet_explorer.ui.views import Array, Look, Scale, View, column, legend, shape_of, show, side_by_side, walk_of
 
 Shown = Literal["maps", "steps", "statistics"]
 VIEWS: dict[Shown, str] = {"maps": "Maps", "steps": "Before and after", "statistics": "Statistics"}

@@ -1,4 +1,4 @@
-"""What a visitor is looking at: one value, chosen in the sidebar, the same on every page, written in the link.
+"""What a visitor is looking at: one value, the same on every page, written in the link.
 
 The value lives in the session. A link fills it when a session begins; afterwards the session is the truth and the
 link follows it, so that copying the address bar at any moment reopens what one sees.

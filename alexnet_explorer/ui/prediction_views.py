@@ -16,9 +16,10 @@ from PIL import Image, ImageDraw
 from alexnet_explorer.data.samples import SAMPLES, Truth, places
 from alexnet_explorer.figures import prediction_bars
 from alexnet_explorer.inspection.mosaic import RGB, as_colours, mosaic
-from alexnet_explorer.ui import downloads, thumbnails
+from alexnet_explorer.ui import downloads, exhibits, thumbnails
+from alexnet_explorer.ui.exhibits import Exhibit
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.ui.views import COLUMN_GAP, Array, Look, Scale, View, column, enlarged, show
+from alexnet_explorer.ui.views import COLUMN_GAP, Array, Look, Scale, View, column, enlarged
 
 if TYPE_CHECKING:
     from alexnet_explorer.inspection.predict import Prediction, TenCrops
@@ -153,10 +154,11 @@ def _draw_seen(look: Look, seen: Seen, scale: Scale) -> None:
          f"What goes in: that less {less}{over}. Grey is 0, full colour {ends}.",
          f"The crop less the mean; values from {seen.x.min():.3g} to {seen.x.max():.3g}"),
     )  # fmt: skip
-    with st.container(horizontal=True):
-        for picture, caption, alt in pictures:
-            with st.container(width=min(PICTURE_PIXELS, column(look.width)) + 4):
-                show(picture, caption, alt, photograph=picture is seen.framed or times == 1)
+    room = min(PICTURE_PIXELS, column(look.width))
+    exhibits.show(f"seen {name}", [
+        Exhibit(picture, caption, alt, photograph=picture is seen.framed or times == 1, room=room)
+        for picture, caption, alt in pictures
+    ])  # fmt: skip
     downloads.offer(
         f"seen {name}", f"{look.picture.title} as {look.model.title} sees it",
         png=lambda: mosaic(np.stack([seen.crop, _as_bytes(as_colours(seen.x[None], largest)[0])]), columns=2, gap=4),
@@ -196,18 +198,13 @@ def _draw_ten_crops(look: Look, found: TenCrops, top: int) -> None:
     votes = [best(look.model, shares, 1)[0] for shares in found.shares]
     average = best(look.model, found.average, top)
     side = crop_pixels(look.width)
-    small = [_thumbnail(view, side) for view in found.views]
-    for first, what in ((0, ""), (len(PLACES), ", mirrored")):
-        with st.container(horizontal=True, gap="small"):
-            for number, place in enumerate(PLACES, first):
-                with st.container(width=side, gap=None):
-                    vote = votes[number]
-                    show(
-                        small[number],
-                        f"{place}{what}: **{plain(vote.label)}** {vote.probability:.0%}",
-                        f"The crop at the {place}{what}: {vote.label} {vote.probability:.1%}",
-                        photograph=True,
-                    )
+    named = [f"{place}{mirrored}" for mirrored in ("", ", mirrored") for place in PLACES]
+    exhibits.show(f"ten views {look.model.name}", [
+        Exhibit(_thumbnail(view, side), f"{vote.label} {vote.probability:.0%}",
+                f"The crop at the {place}: {vote.label} {vote.probability:.1%}", title=f"{place}:", photograph=True,
+                room=side)
+        for view, place, vote in zip(found.views, named, votes, strict=True)
+    ], min(len(PLACES), (column(look.width) + exhibits.GAP) // (side + exhibits.GAP)))  # fmt: skip
     agreeing = sum(vote.index == average[0].index for vote in votes)
     alone = found.shares[PLACES.index("centre"), average[0].index]
     _bars(look, average, "ten crops")

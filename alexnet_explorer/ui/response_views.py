@@ -11,16 +11,16 @@ import streamlit as st
 
 from alexnet_explorer.inspection.mosaic import RGB, as_colours, outlined, overlay
 from alexnet_explorer.inspection.receptive import Window, window
-from alexnet_explorer.ui import downloads
-from alexnet_explorer.ui.activation_views import classes_of, file_name, unit_of, values_of, walk_of
+from alexnet_explorer.ui import downloads, exhibits
+from alexnet_explorer.ui.activation_views import classes_of, file_name, unit_of, values_of
+from alexnet_explorer.ui.exhibits import Exhibit
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.ui.views import Array, Look, Scale, View, column, enlarged, show, side_by_side, where
+from alexnet_explorer.ui.views import Array, Look, Scale, View, column, enlarged, side_by_side, walk_of, where
 
 if TYPE_CHECKING:
     from alexnet_explorer.inspection.deconvnet import Projection
 
 UNIT_PIXELS, PATCH = 460, 208  # of the picture under a unit's map, and of what is enlarged beside it, at most
-REASON = 240  # pixels for the words why there is no deconvnet
 
 
 def show_unit(row: Sequence[Look]) -> None:
@@ -64,39 +64,32 @@ def _unit(look: Look) -> Unit:
 def _draw_unit(look: Look, unit: Unit, scale: Scale) -> None:
     seen, whole = look.seen(), unit.values.ndim == 0
     classes = classes_of(look)
-    name = f"Unit {unit.number}{f' ({plain(classes[unit.number])})' if classes else ''}"
+    name = f"Unit {unit.number}{f' ({classes[unit.number]})' if classes else ''}"
     zoom = max(1, min(UNIT_PIXELS, column(look.width)) // len(seen))
-    with st.container(horizontal=True, gap="medium"):
-        with st.container(width=len(seen) * zoom):
-            if whole:
-                show(enlarged(seen, zoom), f"{name} of {look.layer} is one number, {unit.values:.4g}, and sees the "
-                     "whole picture.", "What the network sees", photograph=True)  # fmt: skip
-            else:
-                frame = Window(*(side * zoom for side in unit.window))
-                show(
-                    outlined(overlay(enlarged(seen, zoom), unit.values, unit.signed), *frame),
-                    f"{name} over the picture: {unit.values.min():.3g} to {unit.values.max():.3g}, coloured where it "
-                    f"is strong. The frame is what it sees from its strongest position, row {unit.place[0]}, column "
-                    f"{unit.place[1]} of its map: {_extent(unit.window)} pixels; both are counted from 0.",
-                    where(unit.values, f"Unit {unit.number} of {look.layer}"),
-                    photograph=True,
-                )
-        if not whole:
-            patch = unit.window.cut(seen)
-            _beside(enlarged(patch, _times(patch)), "What it sees there.", "The part of the picture in the frame")
-        if isinstance(unit.projection, str):
-            with st.container(width=REASON):
-                st.info(plain(unit.projection), icon=":material/block:")
-        else:
-            has_lrn = any(layer.kind == "lrn" for layer in look.model.model.layers.values())
-            largest = float(np.abs(unit.projection.pixels).max())
-            picture = unit.window.cut(as_colours(unit.projection.pixels[None], largest)[0])
-            _beside(
-                enlarged(np.rint(picture * 255).astype(np.uint8), _times(picture)),
-                f"The **deconvnet**: what in it the unit answers to, its response taken back to the pixels. Grey is "
-                f"0, full colour ±{largest:.3g}." + (" LRN is passed straight through." if has_lrn else ""),
+    shown = [_over_the_picture(look, unit, name, enlarged(seen, zoom), zoom)]
+    if not whole:
+        patch = unit.window.cut(seen)
+        shown.append(
+            Exhibit(enlarged(patch, _times(patch)), "What it sees there.", "The part of the picture in the frame",
+                    room=PATCH)
+        )  # fmt: skip
+    if not isinstance(unit.projection, str):
+        has_lrn = any(layer.kind == "lrn" for layer in look.model.model.layers.values())
+        largest = float(np.abs(unit.projection.pixels).max())
+        back = unit.window.cut(as_colours(unit.projection.pixels[None], largest)[0])
+        shown.append(
+            Exhibit(
+                enlarged(np.rint(back * 255).astype(np.uint8), _times(back)),
+                f"what in it the unit answers to, its response taken back to the pixels. Grey is 0, full colour "
+                f"±{largest:.3g}." + (" LRN is passed straight through." if has_lrn else ""),
                 "The unit's response taken back to the pixels",
+                title="The deconvnet:",
+                room=PATCH,
             )
+        )
+    exhibits.show(f"response {look.model.name}", shown)
+    if isinstance(unit.projection, str):
+        st.info(plain(unit.projection), icon=":material/block:")
     arrays = {"map": unit.values}
     if not isinstance(unit.projection, str):
         arrays["deconvnet"] = unit.projection.pixels
@@ -104,9 +97,20 @@ def _draw_unit(look: Look, unit: Unit, scale: Scale) -> None:
                     npz=lambda: arrays)  # fmt: skip
 
 
-def _beside(picture: RGB, caption: str, alt: str) -> None:
-    with st.container(width=max(PATCH, picture.shape[1])):
-        show(picture, caption, alt)
+def _over_the_picture(look: Look, unit: Unit, name: str, picture: RGB, zoom: int) -> Exhibit:
+    """The unit's map over the picture, each of whose pixels is repeated `zoom` times; or what its one number sees."""
+    if unit.values.ndim == 0:
+        caption = f"{name} of {look.layer} is one number, {unit.values:.4g}, and sees the whole picture."
+        return Exhibit(picture, caption, "What the network sees", photograph=True)
+    frame = Window(*(side * zoom for side in unit.window))
+    return Exhibit(
+        outlined(overlay(picture, unit.values, unit.signed), *frame),
+        f"{name} over the picture: {unit.values.min():.3g} to {unit.values.max():.3g}, coloured where it is strong. "
+        f"The frame is what it sees from its strongest position, row {unit.place[0]}, column {unit.place[1]} of its "
+        f"map: {_extent(unit.window)} pixels; both are counted from 0.",
+        where(unit.values, f"Unit {unit.number} of {look.layer}"),
+        photograph=True,
+    )
 
 
 def _times(patch: Array | RGB) -> int:

@@ -74,7 +74,7 @@ def _numbers(text: str, count: int) -> tuple[int, ...]:
 def current(model: AlexNet, outputs: Outputs, layer: str, unit: int) -> Trail:
     """This session's trail, as far as it belongs to this unit of this layer; the link is brought in line.
 
-    Another unit, chosen in the sidebar, is looked at in the same position; another layer where it is strongest.
+    Another unit, chosen above, is looked at in the same position; another layer where it is strongest.
     """
     given = {name: own_link.start(name, "", str, _KEY) for name in NAMES}
     here = {"layer": layer, "unit": str(unit)}

@@ -16,10 +16,11 @@ from PIL import Image
 from alexnet_explorer.inspection.mosaic import RGB, mosaic, outlined
 from alexnet_explorer.inspection.picture_sets import PictureSet
 from alexnet_explorer.inspection.receptive import fields, window
-from alexnet_explorer.ui import downloads, networks, own_link, picture_sets, sending, working
+from alexnet_explorer.ui import downloads, exhibits, networks, own_link, picture_sets, working
 from alexnet_explorer.ui.activation_views import classes_of, unit_of
+from alexnet_explorer.ui.exhibits import Exhibit
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.ui.views import COLUMN_GAP, Look, column, enlarged, show
+from alexnet_explorer.ui.views import COLUMN_GAP, Look, column, enlarged, places
 from alexnet_explorer.words import duration
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 VIEWS = {"patches": "Its strongest patches", "ascent": "What it looks for"}
 AT_ONCE = 32  # pictures that are searched without being asked
-MOST_TILE, TILE_GAP, MOST_FORMED = 120, 8, 320  # pixels: three tiles fit on a telephone
+MOST_TILE, MOST_FORMED = 120, 320  # pixels: three tiles fit on a telephone
 STEPS = (32, 64, 128, 256)
 USUAL_STEPS, MOST_SEED = 64, 9999
 _SWITCH = {"on": True, "off": False}
@@ -51,9 +52,9 @@ def show_unit_views(row: Sequence[Look]) -> None:
 
 
 def _named(look: Look) -> str:
-    """'Unit 3 of conv5', and the class that it stands for in the last layer."""
+    """'Unit 3 of conv5', and the class that it stands for in the last layer: plain text."""
     unit, classes = unit_of(look), classes_of(look)
-    return f"Unit {unit} of {look.layer}" + (f" ({plain(classes[unit])})" if classes else "")
+    return f"Unit {unit} of {look.layer}" + (f" ({classes[unit]})" if classes else "")
 
 
 def _file_name(look: Look, what: str) -> str:
@@ -62,7 +63,7 @@ def _file_name(look: Look, what: str) -> str:
 
 
 def _each(row: Sequence[Look], draw: Callable[[Look], None]) -> None:
-    for place, look in zip(st.columns(len(row)), row, strict=True):
+    for place, look in zip(places(len(row)), row, strict=True):
         with place:
             if look.width > 1:
                 st.markdown(f"**{plain(look.model.title)}**")
@@ -182,18 +183,20 @@ def _draw_patches(look: Look, found: Strongest | None, pictures: PictureSet, who
     searched = f"{found.seen:,} pictures" if found.seen == pictures.count else (
         f"first {found.seen:,} of {pictures.count:,} pictures"
     )  # fmt: skip
-    name = _named(look)
+    name = plain(_named(look))
     if not shown.patches:
         st.info(f"{name} fires in none of the {searched}: nothing there is what it looks for, or it is dead.")
         return
     single = len(look.model.model.layers[look.layer].output) == 1
-    tile = min(MOST_TILE, (column(look.width) - 2 * TILE_GAP) // 3)
+    tile = min(MOST_TILE, (column(look.width) - 2 * exhibits.GAP) // 3)
     labels = [pictures.label(one.picture) or f"picture {one.picture}" for one in shown.patches]
-    with st.container(horizontal=True, gap="small"):
-        _tiles(shown, list(shown.seen), labels, tile, "what the unit sees")
+    with st.container(horizontal=True, gap="medium"):
+        cut_out = _tiles(shown, list(shown.seen), labels, tile, "what the unit sees")
+        exhibits.show(f"patches {look.model.name}", cut_out, 3)
         if whole and not single:
-            size = look.model.preprocessing.size
-            _tiles(shown, shown.frames(look, max(1, tile // size)), labels, tile, "the whole picture with a frame")
+            frames = shown.frames(look, max(1, tile // look.model.preprocessing.size))
+            framed = _tiles(shown, frames, labels, tile, "the whole picture with a frame")
+            exhibits.show(f"whole pictures {look.model.name}", framed, 3)
     side = shown.seen.shape[1]
     few = len(shown.patches) < min(9, found.seen)
     st.caption(
@@ -209,22 +212,19 @@ def _draw_patches(look: Look, found: Strongest | None, pictures: PictureSet, who
     )  # fmt: skip
 
 
-def _tiles(shown: Shown, pictures: Sequence[RGB], labels: Sequence[str], tile: int, what: str) -> None:
-    """Three in a row, with a line under each."""
-    with st.container(horizontal=True, gap="xsmall", width=3 * tile + 2 * TILE_GAP):
-        for picture, label, one in zip(pictures, labels, shown.patches, strict=True):
-            with st.container(width=tile, gap=None):
-                st.image(_small(picture, tile), alt=f"{label}, {what}", width="content")
-                st.caption(f"{plain(label)} · {one.value:.3g}")
+def _tiles(shown: Shown, pictures: Sequence[RGB], labels: Sequence[str], tile: int, what: str) -> list[Exhibit]:
+    return [
+        Exhibit(_fitted(picture, tile), f"{label} · {one.value:.3g}", f"{label}, {what}",
+                photograph=len(picture) * 2 > tile, room=tile)
+        for picture, label, one in zip(pictures, labels, shown.patches, strict=True)
+    ]  # fmt: skip
 
 
-def _small(picture: RGB, side: int) -> bytes:
-    """The bytes of a square picture about `side` pixels wide: its pixels repeated, or from half of that a JPEG file."""
+def _fitted(picture: RGB, side: int) -> RGB:
+    """A square picture about `side` pixels wide: its pixels repeated, or from half of that resampled."""
     if len(picture) * 2 <= side:
-        return sending.png(enlarged(picture, side // len(picture)))
-    file = io.BytesIO()
-    Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS).save(file, "JPEG", quality=90)
-    return file.getvalue()
+        return enlarged(picture, side // len(picture))
+    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
 
 
 def _as_csv(look: Look, patches: Sequence[Patch], labels: Sequence[str], pictures: PictureSet) -> str:
@@ -325,23 +325,8 @@ def _draw_formed(look: Look, how: Sequence[Ascent]) -> None:
         return
     raised = raised_layer(look.model.model.config, look.layer)
     place = "in the middle of its map" if len(look.model.model.layers[raised].output) == 3 else "its one number"
-    with st.container(horizontal=True, gap="small"):
-        for one, result in found.items():
-            picture = result.window.cut(result.picture)
-            room = min(MOST_FORMED, (column(look.width) - COLUMN_GAP) // len(how))
-            with st.container(width=room):
-                numbers = (
-                    f"**{result.mean_response:.3g}** on average under shifts of up to 8 pixels, "
-                    f"{result.response:.3g} as it stands"
-                    if result.moved
-                    else "No change of the pixels changes its response: the unit is dead, or what feeds it is"
-                )
-                title = "Plain ascent" if one.plain else _named(look)
-                show(
-                    enlarged(picture, max(1, room // max(picture.shape[:2]))),
-                    f"{title}: {numbers}.",
-                    f"The picture formed for unit {unit_of(look)} of {look.layer}",
-                )
+    room = min(MOST_FORMED, (column(look.width) - COLUMN_GAP) // len(how))
+    exhibits.show(f"formed {look.model.name}", [_formed(look, one, result, room) for one, result in found.items()])
     side = look.model.preprocessing.size
     shown = next(iter(found.values())).window
     cropped = shown.bottom - shown.top < side
@@ -358,6 +343,19 @@ def _draw_formed(look: Look, how: Sequence[Ascent]) -> None:
         csv=lambda: _formed_csv(look, raised, found),
         npz=lambda: _formed_arrays(found),
     )  # fmt: skip
+
+
+def _formed(look: Look, how: Ascent, result: Optimised, room: int) -> Exhibit:
+    picture = result.window.cut(result.picture)
+    return Exhibit(
+        enlarged(picture, max(1, room // max(picture.shape[:2]))),
+        f"{result.mean_response:.3g} on average under shifts of up to 8 pixels, {result.response:.3g} as it stands."
+        if result.moved
+        else "No change of the pixels changes its response: the unit is dead, or what feeds it is.",
+        f"The picture formed for unit {unit_of(look)} of {look.layer}",
+        title="Plain ascent:" if how.plain else f"{_named(look)}:",
+        room=room,
+    )
 
 
 def _formed_csv(look: Look, raised: str, found: Mapping[Ascent, Optimised]) -> str:

@@ -6,6 +6,7 @@ A view computes arrays, then draws them on a scale that all networks in the row 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
@@ -80,7 +81,8 @@ class View(Generic[R]):
 def looks(page: frame.Page, layer: str | None = None) -> list[Look]:
     """The lens, resolved for each of its networks; what cannot be loaded says so and is left out.
 
-    `layer`: another one than the lens's.
+    Until a unit is chosen it is the one that answers most to the picture, in the first network. `layer`:
+    another one than the lens's.
     """
     now = lens.current()
     picture = pictures.open_picture(now.picture) or pictures.open_picture(next(iter(SAMPLES)))
@@ -112,7 +114,34 @@ def looks(page: frame.Page, layer: str | None = None) -> list[Look]:
             wanted = loaded.classes[now.target]
         target = loaded.classes.index(wanted) if wanted in loaded.classes else None
         found.append(Look(loaded, picture, own, now.unit or 0, target, colour, len(entries), epoch, kept))
+    if now.unit is None and found and {"picture", "unit"} <= page.uses:
+        return [replace(look, unit=_strongest_unit(found[0])) for look in found]
     return found
+
+
+def live(page: frame.Page, draw: Callable[[list[Look]], None]) -> None:
+    """A part of the page under the controls of layer and unit, drawn again by itself when these change."""
+
+    def part() -> None:
+        row = looks(page)
+        frame.choose_place(page, row[0].unit if row else 0)
+        draw(row)
+
+    frame.live(page, part)
+
+
+def walk_of(look: Look) -> dict[str, Array]:
+    """What every layer puts out for the picture: (C, H, W) or (units,)."""
+    from alexnet_explorer.inspection.activations import walk
+
+    return look.remember("activations", lambda: walk(look.model, look.picture.image))
+
+
+def _strongest_unit(look: Look) -> int:
+    """The unit of the layer that answers most to the picture; of the last layer that is the predicted class."""
+    from alexnet_explorer.inspection.activations import strongest_first
+
+    return int(strongest_first(walk_of(look)[look.layer])[0])
 
 
 def _epochs(page: frame.Page, entry: ModelEntry, layer: str) -> list[int]:
@@ -135,11 +164,16 @@ def side_by_side(view: View[Any], row: Sequence[Look]) -> None:
     with st.spinner("Computing …", show_time=True):
         results = [view.compute(look) for look in row]
     scale = view.share([result for result in results if result is not None])
-    for column, look, result in zip(st.columns(max(1, len(row))), row, results, strict=False):
-        with column:
+    for place, look, result in zip(places(len(row)), row, results, strict=True):
+        with place:
             if look.width > 1:
                 st.markdown(f"**{plain(look.model.title)}**")
             view.draw(look, result, scale)
+
+
+def places(count: int) -> Sequence[AbstractContextManager[object]]:
+    """A column of the page for each; where there is one, the page itself, which is quicker than a column."""
+    return st.columns(count) if count > 1 else [nullcontext()] * count
 
 
 def show(picture: RGB, caption: str, alt: str, photograph: bool = False) -> None:

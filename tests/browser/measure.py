@@ -42,11 +42,13 @@ WATCH = """
   window.told = { acted: null, ended: null, ran: false };
   const act = () => { window.told.acted ??= performance.now(); };
   for (const kind of ["click", "keydown"]) document.addEventListener(kind, act, true);
-  new MutationObserver(() => {
+  new MutationObserver((records) => {
+    // A quick script has begun and ended before this hears of it.
+    if (records.some((one) => one.oldValue === "running")) window.told.ran = true;
     const state = app.getAttribute("data-test-script-state");
     if (state === "running") window.told.ran = true;
     if (state === "notRunning" && window.told.ran) window.told.ended = performance.now();
-  }).observe(app, { attributes: true, attributeFilter: ["data-test-script-state"] });
+  }).observe(app, { attributeFilter: ["data-test-script-state"], attributeOldValue: true });
 }
 """
 
@@ -75,10 +77,10 @@ class Action:
 
 
 def select(label: str, options: list[str]) -> Callable[[Page, int], None]:
-    """Chooses the options of a box of the sidebar in turn."""
+    """Chooses the options of a box of the lens in turn."""
 
     def act(page: Page, turn: int) -> None:
-        box = page.get_by_test_id("stSidebar").get_by_label(label, exact=False).first
+        box = page.get_by_role("combobox", name=label).first
         box.fill(options[turn % len(options)])
         page.evaluate("window.told.acted = null")  # the choice begins with the key that makes it
         box.press("Enter")
@@ -87,7 +89,7 @@ def select(label: str, options: list[str]) -> Callable[[Page, int], None]:
 
 
 def next_unit(page: Page, turn: int) -> None:
-    page.get_by_test_id("stSidebar").get_by_test_id("stNumberInputStepUp").click()
+    page.get_by_test_id("stNumberInputStepUp").first.click()
 
 
 def tile(page: Page, turn: int) -> None:

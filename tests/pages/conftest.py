@@ -1,5 +1,6 @@
 """The app under AppTest, on folders of the test's own, and a run as a training leaves it."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -71,8 +72,8 @@ class Visitor(AppTest):
 
     @property
     def captions(self):
-        """The small print of the page, as under its pictures."""
-        return [caption.value for caption in self.main.caption]
+        """The small print of the page, as under its pictures, in the page's order."""
+        return [words for element in self.main for words in _small_print(element)]
 
     @property
     def complaints(self):
@@ -81,7 +82,16 @@ class Visitor(AppTest):
 
     def says(self, text):
         """Whether a text of the page has these words."""
-        return any(text in element.value for element in (*self.markdown, *self.caption))
+        return any(text in words for words in (*self.captions, *(e.value for e in (*self.markdown, *self.caption))))
+
+
+def _small_print(element):
+    """The words of a caption, or those under the pictures of a component (`sending.pack` put them there)."""
+    if element.type == "caption":
+        return [element.value]
+    data = element.proto.bytes if element.type == "bidi_component" else b""
+    head = json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")]) if data else {}
+    return [f"{one['title']} {one['caption']}".strip() for one in head.get("exhibits", [])]
 
 
 @pytest.fixture

@@ -89,12 +89,12 @@ def test_networks_share_a_scale_unless_each_has_its_own(visit):
 
 def test_a_deconvnet_beside_the_patch_and_a_sentence_where_it_does_not_apply(visit):
     visitor = visit("activations", models=RELU, layer="relu2", unit=3, unit_view="ascent")
-    assert visitor.says("What it sees there.") and visitor.says("The **deconvnet**") and not visitor.info
+    assert visitor.says("What it sees there.") and visitor.says("The deconvnet:") and not visitor.info
     other = visit("activations", models=TANH, layer="tanh2", unit=3, unit_view="ascent")
     assert [info.value.partition(";")[0] for info in other.info] == [
         "The deconvnet cuts off what is negative on its way down, as ReLU did on the way up"
     ]
-    assert other.says("What it sees there.") and not other.says("The **deconvnet**")
+    assert other.says("What it sees there.") and not other.says("The deconvnet:")
 
 
 def test_before_and_after_says_what_each_step_does(visit):
@@ -110,7 +110,10 @@ def test_before_and_after_says_what_each_step_does(visit):
 def test_the_last_layer_before_and_after_has_the_softmax(visit):
     visitor = visit("activations", models=RELU, layer="fc8", view="steps")
     (table,) = (table.value for table in visitor.dataframe)
-    assert list(table) == ["unit", "class", "fc8", "softmax"] and table["unit"][0] == 0
+    assert list(table) == ["unit", "class", "fc8", "softmax"]
+    first = visitor.number_input(key="lens_unit").value  # until a unit is chosen, the predicted class
+    assert table["unit"][0] == first and table["softmax"].str.rstrip("%").astype(float).idxmax() == 0
+    assert "unit" not in visitor.link
     assert sum(float(share[:-1]) for share in table["softmax"]) == pytest.approx(100, abs=0.1)
 
 
@@ -136,7 +139,7 @@ def test_networks_of_other_kinds(visit, make_run, fields):
     for layer, view in (("pool3", "maps"), ("pool3", "steps"), ("fc5", "statistics")):
         visitor = visit("activations", models=run.id, layer=layer, view=view, epoch=1)
         assert not visitor.exception and visitor.complaints == []
-        assert visitor.link["layer"] == layer and visitor.main.image
+        assert visitor.link["layer"] == layer and visitor.drawn
 
 
 def test_a_network_without_the_layer_says_so_and_shows_another(visit, make_run):

@@ -79,7 +79,8 @@ def test_every_layer_of_every_kind_of_network(visit, make_run, clickable, settin
     for layer in layers:
         visitor.selectbox(key="lens_layer").set_value(layer).run()
         assert not visitor.exception and visitor.complaints == []
-        assert plain(title(visitor)).startswith(f"{layer}, unit 0") and "=" in equation(visitor)
+        unit = visitor.number_input(key="lens_unit").value
+        assert plain(title(visitor)).startswith(f"{layer}, unit {unit}") and "=" in equation(visitor)
         assert len(visitor.main.get("download_button")) == (5 if layer == layers[-1] else 3)
     assert [heading.value for heading in visitor.subheader] == ["Softmax"]
 

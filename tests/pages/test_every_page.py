@@ -112,7 +112,7 @@ def test_the_last_layers_units_bear_the_names_of_their_classes(visit, make_run):
     assert not visit("activations", models=RELU, layer="fc7").dataframe
     marked = visit("activations", models=make_run(says=1).id, layer="fc5", unit=1)
     assert marked.dataframe[0].value["class"][0] == "green *and* more"
-    assert marked.complaints == [] and marked.says("Unit 1 (green \\*and\\* more)")
+    assert marked.complaints == [] and marked.says("Unit 1 (green *and* more) of fc5")
 
 
 def test_compare_says_what_differs_and_by_how_much(visit):

@@ -125,7 +125,7 @@ def test_a_click_on_a_neighbour_makes_it_the_picture(visit, make_run, among):
     number = int(name.rpartition("-")[2])
     assert among.label(number) == title and visitor.link["pictures"] == among.key[:16]
     visitor.go("predict")
-    assert visitor.main.image and visitor.link["picture"] == name
+    assert visitor.drawn and visitor.link["picture"] == name
 
 
 def test_a_click_on_a_sample(visit):

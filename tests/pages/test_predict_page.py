@@ -45,7 +45,7 @@ def test_the_ten_crops_vote_and_are_averaged(visit):
     first = visitor.charts[1].split("; ")[0]
     label, share = re.fullmatch(r"(\w+) ([\d.]+%)", first).groups()
     assert f"says **{label}** with {share}" in said
-    agreeing = sum(f"**{label}**" in vote for vote in votes)
+    agreeing = sum(f": {label} " in vote for vote in votes)
     assert f"{agreeing} of the ten" in said
 
 

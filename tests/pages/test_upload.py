@@ -65,7 +65,7 @@ def go_on(visitor):
     """The visitor takes a sample instead."""
     visitor.selectbox(key="lens_picture").select("flower").run()
     assert not visitor.exception
-    assert visitor.link["picture"] == "flower" and visitor.main.image
+    assert visitor.link["picture"] == "flower" and visitor.drawn
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_is_no_picture_is_one_sentence(visit, name, file, reason):
     assert not visitor.exception
     (error,) = visitor.complaints
     assert name in error and reason in error and "\n" not in error
-    assert visitor.link["picture"] == "coffee" and visitor.main.image  # what was there before
+    assert visitor.link["picture"] == "coffee" and visitor.drawn  # what was there before
     go_on(visitor)
 
 
