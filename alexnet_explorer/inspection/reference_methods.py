@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +20,9 @@ def integrated_gradients(question: Question) -> Tensor:
 
     steps = question.settings.steps
     method = IntegratedGradients(question.counting(steps))
+    batch = math.ceil(steps / max(1, round(steps / BATCH)))  # even ones: no last one of a few pictures
     shares: Tensor = method.attribute(
-        question.x, question.baseline, question.target, n_steps=steps, internal_batch_size=BATCH
+        question.x, question.baseline, question.target, n_steps=steps, internal_batch_size=batch
     )
     return shares
 
