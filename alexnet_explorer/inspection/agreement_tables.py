@@ -23,6 +23,7 @@ from .methods import METHODS
 
 LEVEL = 0.95
 LISTED = 3  # disagreements of each two methods
+_CAVEAT = "The measure favours maps of single pixels, whose loss confuses a network more than that of a whole patch."
 
 Floats = NDArray[np.floating]
 Pair = tuple[str, str]
@@ -170,15 +171,15 @@ class Agreement:
         if self.most_faithful:
             return (
                 f"{best} is the most faithful for this network on these {self.count:,} pictures: its maps find what "
-                "the class's probability rests on better than those of every other method, chance and the centre."
-            )
+                "the class's probability rests on better than those of every other method, chance and the centre. "
+            ) + _CAVEAT
         names = {key: METHODS[key].title for key in mapped[1:]}
         names |= {"random": "random orders", "centre": "the order from the centre outwards"}
         level = [name for key, name in names.items() if not self.over(mapped[0], key).above_zero]
         return (
             f"{best} has the best mean, and is not told apart from {', '.join(level)} on these {self.count:,} "
-            "pictures: no method is named as the most faithful."
-        )
+            "pictures: no method is named as the most faithful. "
+        ) + _CAVEAT
 
     def worst(self, a: str, b: str, count: int = LISTED) -> list[int]:
         """The numbers of the pictures on which two methods agree least, the worst first."""

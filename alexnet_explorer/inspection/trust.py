@@ -230,6 +230,7 @@ def _randomisation(map: _Map) -> Figure:
         size, sign = _likeness(map, number, count, cascade)
         sizes.append(size)
         signs.append(sign)
+    del cascade, fresh, changed, drawn  # before the next is drawn: 2012's network has 240 MB of weights
     others = (
         _likeness(map, count - REDRAWN + seed, count, redrawn(map.loaded, REDRAWN_SEED + seed))[0]
         for seed in range(1, REDRAWN)

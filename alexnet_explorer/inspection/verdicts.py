@@ -274,9 +274,9 @@ def randomisation(
         "randomisation", {"randomisation_correlation": mean, "signed_randomisation_correlation": last},
         f"With all weights drawn anew, the order of the pixels {kept} agrees with this map's by {_signed(mean)} (1: "
         f"unchanged, 0: nothing in common). "
-        + ("Much of the map comes from the picture, not from what the network learned." if mean >= UNCHANGED
-           else "Some of the map may come from the picture, not from what the network learned." if mean >= CHANGED
-           else "The map needs what the network learned."),
+        + ("Much of the map comes from the picture and the network's shape, not from its weights." if mean >= UNCHANGED
+           else "Some of the map may come from the picture and the network's shape, not from its weights."
+           if mean >= CHANGED else "The map depends on the network's weights."),
         _grade(mean, CHANGED, UNCHANGED),
         f"Mean rank correlation of {len(left)} networks with other weights ({_signed(min(left))} to "
         f"{_signed(max(left))}): below {CHANGED} it has changed, from {UNCHANGED} on it has not. A correlation of "
