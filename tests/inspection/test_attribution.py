@@ -169,7 +169,7 @@ def test_a_copy_waits_until_nobody_has_hooks_on_the_network(tiny):
 def test_slow_methods_tell_how_far_they_are(tiny, picture, method):
     shares = []
     attribute(tiny(widths=(6, 8, 64)), picture, method, progress=shares.append)
-    assert len(shares) > 3 and shares == sorted(shares) and shares[0] < 0.5 and shares[-1] == 1
+    assert len(shares) > 2 and shares == sorted(shares) and shares[0] < 0.5 and shares[-1] == 1
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
