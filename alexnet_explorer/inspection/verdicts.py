@@ -30,7 +30,7 @@ LEAST_FALL = 0.05
 """Of the class's probability, from the picture to where nothing is left of it: with less there is nothing to lose."""
 
 LEVEL = 0.95
-"""One more random order would lie inside the interval of the others so often."""
+"""One more random order would be worse than the bound that a map has to beat so often: one in twenty is not."""
 
 CHANGED, UNCHANGED = 0.4, 0.5
 """Rank correlations with a map of a network without any training left in it. Adebayo et al. draw no line, so this one
@@ -236,7 +236,7 @@ def perturbation(key: Literal["deletion", "insertion"], seen: Perturbed) -> Figu
     verdict: Verdict = "holds" if all(beaten.values()) else "doubtful" if any(beaten.values()) else "fails"
     because = (
         f"Area {own:.3f}, to be {'smaller' if deletion else 'larger'} than that of random orders ({chance:.3f}; one "
-        f"more would lie within {half:.3f} of it {_percent(LEVEL)} of the time), of the order from the centre outwards "
+        f"in twenty would be beyond {max(0.0, chance + better * half):.3f}), of the order from the centre outwards "
         f"({centre:.3f}) and of the same map turned or moved ({min(elsewhere):.3f} to {max(elsewhere):.3f}). "
         + (f"It beats {_listed([name for name, is_beaten in beaten.items() if is_beaten])}" if any(beaten.values())
            else "It beats none of them")
@@ -312,13 +312,13 @@ def _grade(value: float, good: float, bad: float) -> Verdict:
 
 
 def _next_one(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of some values, and how far from it one more may lie: Student's prediction interval at `LEVEL`."""
+    """The mean of some values, and how far to one side of it one more may lie: Student's prediction at `LEVEL`."""
     from scipy import stats
 
     count = len(values)
     mean = math.fsum(values) / count
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    return mean, float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * deviation * math.sqrt(1 + 1 / count)
+    return mean, float(stats.t.ppf(LEVEL, count - 1)) * deviation * math.sqrt(1 + 1 / count)
 
 
 def _bundle(name: str, title: str, x: tuple[float, ...], curves: Sequence[Sequence[float]]) -> Curve:
