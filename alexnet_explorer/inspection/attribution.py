@@ -9,8 +9,10 @@ global one would be shared with other visitors, whose maps would change each oth
 from __future__ import annotations
 
 import copy
+import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float], None]
 
-BATCH = 16  # pictures evaluated at once: bounds the memory (1.1 GB in all for the network of 2012; ten visitors 3.3)
+BATCH = 16  # pictures evaluated at once: bounds the memory, with _ROOM
+_ROOM = threading.BoundedSemaphore(2)  # that many visitors' batches have their values kept for a way back at once
 BLUR = 1 / 16  # standard deviation of the blurred baseline, as a share of the picture's side
 
 
@@ -211,7 +214,8 @@ def answer(question: Question, method: str) -> Tensor:
             f"The picture is the baseline itself ({question.settings.baseline}): there is no difference to share out; "
             "choose another baseline."
         )
-    values = functions[method](question).detach()
+    with _ROOM if METHODS[method].group in ("gradients", "references") else nullcontext():
+        values = functions[method](question).detach()
     if not values.isfinite().all():
         raise NotApplicable(f"{METHODS[method].title} gives values that are no finite numbers: this network's weights "
                             "are too large for it.")  # fmt: skip
