@@ -6,7 +6,7 @@ from PIL import Image
 
 from alexnet_explorer.inspection.methods import METHODS
 from alexnet_explorer.inspection.verdicts import ALL, FIGURES
-from alexnet_explorer.ui import maps, saliency_views, working
+from alexnet_explorer.ui import maps, networks, saliency_views, working
 
 RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
 QUICK = [key for key, method in METHODS.items() if not method.slow]
@@ -38,6 +38,7 @@ def test_every_mode_is_drawn_and_stands_in_the_link(visit, mode, models):
 
 def test_many_methods_leave_the_slow_ones_for_later(visit, monkeypatch):
     monkeypatch.setattr(maps, "AT_ONCE", 0)
+    networks.results.clear()  # of the server, where other visitors may have had some of them computed
     visitor = visit("saliency", models=RELU, show="many")
     shown = len(visitor.drawn)
     named = [text.value.strip("*") for text in visitor.main.markdown]
