@@ -94,7 +94,8 @@ export default function({ data, setTriggerValue, parentElement }) {
   const frame = parentElement.querySelector(".frame"), image = frame.querySelector("img");
   const [marked, over] = frame.querySelectorAll(".mark"), label = parentElement.querySelector(".label");
   const rows = Math.ceil(grid.count / grid.columns);
-  let at = chosen ?? 0;
+  // A redrawing must not take the keys away from a visitor who has moved on meanwhile.
+  if (!frame.walking || frame.at >= grid.count) frame.at = chosen ?? 0;
 
   show(image, pictures[0]);
   image.alt = alt;
@@ -125,18 +126,20 @@ export default function({ data, setTriggerValue, parentElement }) {
   };
 
   place(marked, chosen);
-  rest();
+  frame.walking ? look(frame.at) : rest();
   frame.onmousemove = (event) => { const tile = tileOf(event); tile === null ? rest() : look(tile); };
   frame.onmouseleave = rest;
-  frame.onblur = rest;
-  frame.onclick = (event) => { const tile = tileOf(event); if (tile !== null) setTriggerValue("tile", tile); };
+  frame.onblur = () => { frame.walking = false; rest(); };
+  const choose = (tile) => { frame.at = tile; frame.walking = false; setTriggerValue("tile", tile); };
+  frame.onclick = (event) => { const tile = tileOf(event); if (tile !== null) choose(tile); };
   frame.onkeydown = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: grid.columns, ArrowUp: -grid.columns }[event.key];
     if (step !== undefined) {
-      if (at + step >= 0 && at + step < grid.count) at += step;
-      look(at);
+      if (frame.at + step >= 0 && frame.at + step < grid.count) frame.at += step;
+      frame.walking = true;
+      look(frame.at);
     } else if (event.key === "Enter" || event.key === " ") {
-      setTriggerValue("tile", at);
+      choose(frame.at);
     } else {
       return;
     }
