@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,9 @@ Progress = Callable[[float], None]
 BATCH = 16  # pictures evaluated at once: bounds the memory, with _ROOM
 _ROOM = threading.BoundedSemaphore(2)  # that many visitors' batches have their values kept for a way back at once
 BLUR = 1 / 16  # standard deviation of the blurred baseline, as a share of the picture's side
+
+# Captum tells of its hooks each time; here they are on a copy of the network that nobody else sees.
+warnings.filterwarnings("ignore", message=r"Setting (forward, )?backward hooks", category=UserWarning)
 
 
 class NotApplicable(ValueError):

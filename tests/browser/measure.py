@@ -101,6 +101,7 @@ def tile(page: Page, turn: int) -> None:
 
 
 PICTURES = ["Coffee", "Rocket", "Motorcycle", "Temple", "Flower", "Cat"]
+METHODS = ["Saliency", "Input × gradient", "Guided backpropagation", "Deconvolution", "Grad-CAM"]
 LAYERS = ["conv1", "relu1", "pool1", "conv2", "pool2", "conv3", "conv5", "pool5"]
 
 
@@ -114,9 +115,11 @@ def actions() -> list[Action]:
         Action("another layer", "arithmetic", select("Layer", LAYERS), 300),
         Action("a kernel", "filters", tile, 300),
         Action("a kernel", "filters", next_unit, 300, "&layer=conv3"),
+        Action("another method", "saliency", select("Method", METHODS), 800),
         Action("another picture", "predict", select("Picture", PICTURES), 800),
         Action("another picture", "activations", select("Picture", PICTURES), 800),
         Action("another picture", "arithmetic", select("Picture", PICTURES), 800),
+        Action("another picture", "saliency", select("Picture", PICTURES), 800),
     ]
 
 
