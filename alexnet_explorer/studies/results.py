@@ -269,6 +269,8 @@ def judge(study: Study, found: Estimate | None, p_adjusted: float | None = None)
         early = ", less as runs end where the error is reached" if hours and study.stop.until else ""
         return Verdict("not run yet", f"no pair of runs is done; it takes {study.count()} runs{hours}{early}")
     said = in_words(study.measure, found)
+    if found.n < len(study.seeds):
+        said += f", {found.n} of {len(study.seeds)} pairs so far"
     none = 1.0 if study.measure.is_time else 0.0
     up, down = found.low > none, found.high < none
     if p_adjusted is not None and p_adjusted >= SIGNIFICANT:

@@ -67,7 +67,7 @@ def test_errors_are_paired_by_seed_and_told_in_points(read, finished, ended):
     assert row.estimate.value == pytest.approx(3) and row.estimate.n == 3 and row.seeds == (1, 2, 3)
     assert (row.estimate.low, row.estimate.high) == pytest.approx((3 - half, 3 + half))
     assert row.verdict.word == "held" and row.unit == "percentage points"
-    assert row.verdict.reason == "+3.00 points (95 % interval +0.52 to +5.48, n = 3)"
+    assert row.verdict.reason == "+3.00 points (95 % interval +0.52 to +5.48, n = 3), 3 of 4 pairs so far"
     assert len(row.runs) == 6 and 2 < row.bootstrap[0] <= row.bootstrap[1] < 4
     assert row.p_adjusted is None  # one row alone
     json.dumps(row.to_json(), allow_nan=False)
