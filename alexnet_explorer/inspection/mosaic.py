@@ -85,7 +85,9 @@ def colourise(
     share = (values - low) / (high - low) if high > low else np.full(values.shape, middle)
     known = ~np.isnan(values)
     index = np.rint(np.clip(np.where(known, share, 0), 0, 1) * 255).astype(np.uint8)
-    return np.where(known[..., None], colour_table(colormap)[index], _NO_NUMBER)
+    colours: RGB = colour_table(colormap).take(index, axis=0)
+    colours[~known] = _NO_NUMBER
+    return colours
 
 
 def mosaic(
@@ -211,7 +213,7 @@ def overlay(
     else:
         colours = colourise(values, "magma", 0.0, limit)
     grey = np.asarray(Image.fromarray(picture).convert("L"))[..., None]
-    return np.rint((1 - alpha) * grey + alpha * colours).astype(np.uint8)
+    return np.rint(np.float32(1 - alpha) * grey + np.float32(alpha) * colours).astype(np.uint8)
 
 
 def encircled(picture: RGB, mask: NDArray[np.bool_]) -> RGB:

@@ -124,7 +124,10 @@ def _draw_maps(look: Look, values: Array, common: Scale, choice: Choice) -> None
             else "dark 0, light its own largest value."
         )  # fmt: skip
     arranged = layout(tiles, column(look.width))
-    picture = mosaic(drawn, colormap=colormap_of(scale), vmin=ends[0], vmax=ends[1], **arranged)
+    picture = look.remember(
+        ("mosaic", look.layer, choice, ends, tuple(arranged.items())),
+        lambda: mosaic(drawn, colormap=colormap_of(scale), vmin=ends[0], vmax=ends[1], **arranged),
+    )
     height, width = (side * arranged["zoom"] for side in tiles.shape[1:])
 
     def label(place: int) -> str:

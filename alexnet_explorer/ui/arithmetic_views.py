@@ -49,9 +49,9 @@ class Here:
         """On to this place."""
         trail.go(self.trail, place)
 
-    def draw(self, picture: RGB, caption: str, alt: str) -> None:
+    def draw(self, picture: RGB, caption: str, alt: str, photograph: bool = False) -> None:
         """A picture with a caption in plain text, which goes into the page's PNG, too."""
-        exhibits.show(f"arithmetic_{len(self.pictures)}", [Exhibit(picture, caption, alt)])
+        exhibits.show(f"arithmetic_{len(self.pictures)}", [Exhibit(picture, caption, alt, photograph=photograph)])
         self.pictures.append(picture)
 
     def choose(self, picture: RGB, grid: Grid, key: str, alt: str, chosen: int | None, label: Callable[[int], str],
@@ -138,6 +138,7 @@ def _overview(here: Here) -> None:
             f"What this number sees of the picture: {_pixels(seen.bottom - seen.top, seen.right - seen.left, size)}.",
             f"The picture, with rows {seen.top} to {seen.bottom - 1} and columns {seen.left} to {seen.right - 1} "
             "outlined",
+            photograph=True,
         )
 
 
