@@ -15,6 +15,7 @@ import shutil
 import stat
 import struct
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +40,8 @@ MOST_RATIO = 200  # unpacked to packed; rows of metrics come to 30
 _SMALL = 2**20
 _CHUNK = 2**20
 _DIRECTORY_BYTES = 2**19  # of a zip with so few files
+_PART = ".import-"  # what the name of the folder begins with into which a zip is unpacked
+_LEFT_AFTER = 24 * 3600.0  # seconds after which nobody unpacks into it any more
 
 # The files of a run, and how many bytes each may have.
 _FILES: tuple[tuple[re.Pattern[str], int], ...] = (
@@ -104,7 +107,8 @@ def import_run(source: Path | IO[bytes], root: Path, progress: Progress = lambda
         try:
             file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
             root.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=".import-", dir=root))
+            _sweep(root)
+            part = Path(tempfile.mkdtemp(prefix=_PART, dir=root))
             stack.callback(shutil.rmtree, part, ignore_errors=True)
             part.chmod(0o755)
             _check_directory(file)
@@ -122,6 +126,14 @@ def import_run(source: Path | IO[bytes], root: Path, progress: Progress = lambda
             raise RunError("this is not a zip file, or it is damaged: export the run again") from None
         except OSError as error:
             raise RunError(f"the run cannot be imported: {error.strerror or error}") from error
+
+
+def _sweep(root: Path) -> None:
+    """Delete what imports have left whose process was killed."""
+    for part in root.glob(f"{_PART}*"):
+        with suppress(FileNotFoundError):  # another import ends at this moment
+            if time.time() - part.stat().st_mtime > _LEFT_AFTER:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _check_directory(file: IO[bytes]) -> None:

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import stat
 import struct
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -244,6 +246,17 @@ def test_weights_are_those_of_the_config(parts, tmp_path, small):
 @pytest.mark.parametrize("data", [b"", b"PK", b"no zip file at all", b"PK\5\6" + b"\0" * 18, b"PK\5\6" + b"\xff" * 18])
 def test_what_is_no_zip_is_told(tmp_path, data):
     refused(io.BytesIO(data), tmp_path / "runs", "zip")
+
+
+def test_what_a_killed_import_has_left_goes_with_a_later_one(zipped, tmp_path):
+    old, new = tmp_path / ".import-killed", tmp_path / ".import-under-way"
+    for part in (old, new):
+        part.mkdir()
+        (part / CONFIG).write_text("{}")
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(old, (two_days_ago, two_days_ago))
+    run = import_run(zipped, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {run.id, new.name}
 
 
 def test_a_stop_leaves_nothing(zipped, tmp_path):
