@@ -12,7 +12,7 @@ from alexnet_explorer.report import each_run, intervals
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.studies import process
 from alexnet_explorer.studies.ledger import own, results_of, shipped
-from alexnet_explorer.studies.results import Results, Row, Word, in_words
+from alexnet_explorer.studies.results import Results, Row, Word
 from alexnet_explorer.studies.study import Study, write
 from alexnet_explorer.studies.survey import Shelf, Survey
 from alexnet_explorer.ui import lens, live, probing, queueing, reporting, study_builder
@@ -71,12 +71,11 @@ def table(studies: Sequence[Study]) -> None:
 def row(results: Results) -> dict[str, Any]:
     """A study in one line, by its first comparison."""
     study, first = results.study, results.rows[0]
-    measured = first.estimate is not None and first.estimate.n > 0
     return {
         "study": study.title or study.id,
         "section": study.claim.section if study.claim else "",
         "verdict": first.verdict.word,
-        "measured": in_words(study.measure, first.estimate) if first.estimate and measured else first.verdict.reason,
+        "measured": first.verdict.reason,
         "runs": f"{results.survey.count('done')} of {study.count()}",
     }
 
