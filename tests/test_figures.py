@@ -197,8 +197,9 @@ def test_a_band_is_filled_between_its_edges_behind_the_mean():
 
 
 def test_a_level_is_a_line_over_the_whole_width():
-    assert list(curves(RUNS, "loss", "epoch", log_y=True, level=2.5).data[-1].y) == [2.5, 2.5]
-    assert list(curves(RUNS, "loss", "epoch", level=2.5).data[-1].x) == [0, 2]
+    (line,) = curves(RUNS, "loss", "epoch", log_y=True, level=2.5).layout.shapes
+    assert (line.y0, line.y1) == (2.5, 2.5) and (line.xref, line.x0, line.x1) == ("paper", 0, 1)
+    assert not curves(RUNS, "loss", "epoch").layout.shapes
 
 
 def test_parallel_coordinates_have_words_where_there_are_no_numbers():

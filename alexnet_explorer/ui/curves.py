@@ -111,6 +111,6 @@ def settled(figure: go.Figure, kept: Kept, scales: Scales, **layout: Any) -> go.
     return figure.update_layout(**whole | layout)
 
 
-def draw(figure: go.Figure, key: str, alt: str) -> None:
-    """A chart of the page with its text alternative."""
-    st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt)
+def draw(figure: go.Figure, key: str, alt: str, config: Mapping[str, Any] | None = None) -> None:
+    """A chart of the page with its text alternative; `config`: more of Plotly's."""
+    st.plotly_chart(figure, key=key, config={"displayModeBar": False, **(config or {})}, alt=alt)

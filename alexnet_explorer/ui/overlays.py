@@ -27,7 +27,7 @@ from alexnet_explorer.comparing import (
 )
 from alexnet_explorer.figures import MOST_POINTS, RunCurve, curves, smooth, style_of
 from alexnet_explorer.runs import RunError, differences
-from alexnet_explorer.ui import own_link
+from alexnet_explorer.ui import draggable, own_link
 from alexnet_explorer.ui.comparison import Compared, tracks
 from alexnet_explorer.ui.curves import Scales, choose, draw
 from alexnet_explorer.ui.text import plain
@@ -51,6 +51,7 @@ BUT_SEED = "all but the seed"
 _SWITCH = {"on": True, "off": False}
 _SWITCH_TEXT = {value: text for text, value in _SWITCH.items()}
 STEPS = 200  # of the slider of a loss
+_CHART = "compare_curves"
 
 
 @dataclass(frozen=True)
@@ -202,9 +203,9 @@ def _chart(choice: Choice, drawn: Mapping[Line, tuple[Curve, Floats, Floats]], f
     figure = curves(shown, title_of(metric), x_title, scales.log, 0.0 if grouping else scales.smoothing, level)
     revision = f"{metric} {scales.axis} {scales.log}"
     height = CHART_HEIGHT + LEGEND_ROW * min(len(drawn), MOST_LEGEND_ROWS)  # on a phone each name has a row
-    figure.update_layout(height=height, uirevision=revision, legend_maxheight=LEGEND_SHARE)
+    figure.update_layout(height=height, uirevision=revision, editrevision=level, legend_maxheight=LEGEND_SHARE)
     last = [f"{line.name} {curve.y[-1]:.3g}" for line, (curve, *_) in drawn.items() if len(curve.y)]
-    draw(figure, "compare_curves", f"{title_of(metric)} along {x_title}; at the end: {', '.join(last)}")
+    draw(figure, _CHART, f"{title_of(metric)} along {x_title}; at the end: {', '.join(last)}", draggable.CONFIG)
     if grouping:
         st.caption(f"Each line is the mean of its runs, the band around it the {SPREADS[choice.spread]}, as far as all "
                    "of them go.")  # fmt: skip
@@ -248,8 +249,13 @@ def _choose_level(metric: str, drawn: Sequence[Curve]) -> float | None:
     level = st.slider(
         "To reach", low, high, begin, step, key=key,
         persist_state="session", format=f"%.{digits}f{'%%' if metric.endswith('error') else ''}",
-        help="Moves the dotted line in the chart",
+        help="Moves the dotted line in the chart, which can be dragged as well",
     )  # fmt: skip
+
+    def drag(place: float) -> None:
+        st.session_state[key] = min(max(round(step * round(place / step), 6), low), high)
+
+    draggable.listen("compare_drag", _CHART, level, drag)
     own_link.write("reach", None if level == usual else f"{level:g}")
     return level
 

@@ -9,6 +9,7 @@ import shutil
 import statistics
 import time
 from contextlib import contextmanager
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from PIL import Image, ImageOps
@@ -142,7 +143,7 @@ def test_from_the_first_page_to_a_training_and_back(browser, server, tmp_path, t
         expect(page.get_by_text(expected)).to_be_visible()
         tell(f"prediction {time.perf_counter() - start:.2f} s after the upload")
         shown = page.get_by_test_id("stSidebar").get_by_role("img", name="my coffee.jpg")
-        assert shown.evaluate("image => image.naturalWidth > image.naturalHeight")
+        assert shown.evaluate("image => image.decode().then(() => image.naturalWidth > image.naturalHeight)")
 
         for name in PAGES:
             go(page, name)
@@ -194,6 +195,33 @@ def test_a_click_chooses_a_layer_and_a_click_on_its_map_a_unit(browser, server, 
         expect(page.get_by_text(re.compile("^Unit 1 over the picture"))).to_be_visible()
         settled(page)
         assert "layer=conv3" in page.url and "unit=1" in page.url
+
+
+def test_the_line_of_an_error_is_dragged_again_and_again_by_its_middle_and_by_its_end(browser, server, tmp_path):
+    with visitor(browser, tmp_path) as page:
+        server.wait()
+        page.goto(f"{server.url}/compare?compared=alexnet-32-relu,alexnet-32-tanh&reach=30")
+        line = page.locator(".st-key-compare_curves .shapelayer path").first
+        reach = "30"
+
+        def in_link(url):
+            return dict(parse_qsl(urlsplit(url).query)).get("reach")
+
+        for share, up in ((0.5, 60), (0.01, -40), (0.4, -30)):
+            expect(page.get_by_text(f"How long each takes to {reach} %")).to_be_visible()
+            settled(page)
+            page.locator(".st-key-compare_curves").scroll_into_view_if_needed()
+            page.wait_for_timeout(500)  # a chart that is drawn anew is listened to within 300 ms
+            box = line.evaluate("path => path.getBoundingClientRect().toJSON()")
+            x, y = box["x"] + share * box["width"], box["y"] + box["height"] / 2
+            page.mouse.move(x, y)
+            page.mouse.down()
+            page.mouse.move(x, y - up / 2, steps=3)
+            page.mouse.move(x, y - up, steps=3)
+            page.mouse.up()
+            page.wait_for_url(lambda url, before=reach: in_link(url) not in (None, before))
+            before, reach = reach, in_link(page.url)
+            assert (float(reach) > float(before)) == (up > 0)
 
 
 def test_a_neighbour_can_be_clicked_or_reached_by_keys_to_go_on_from_it(browser, server, tmp_path):
