@@ -251,6 +251,10 @@ class TrainConfig(_Config):
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads; 0: all cores (in the queue all but one, kept for the page)"
     )
+    average: float = Field(
+        0.0, ge=0, le=1,
+        description="share of the training, its last part, whose weights are averaged: their mean is validated and kept"
+    )  # fmt: skip
     clean_passes: int = Field(
         0, ge=0, le=100, description="times an epoch that training images are looked at as validation images are"
     )

@@ -584,6 +584,31 @@ $forward
     return loss / len(index), errors / len(index)
 '''
 
+_MEAN_WEIGHTS = '''
+# The mean of the weights after each of the last steps is validated; training goes on from the weights themselves.
+weight_mean = {w: torch.zeros_like(w) for w in model.parameters()}
+averaged = 0
+
+
+@torch.no_grad()
+def average():
+    global averaged
+    averaged += 1
+    for w, mean_w in weight_mean.items():
+        mean_w.lerp_(w, 1 / averaged)
+
+
+def swap_in_mean():
+    """Exchange the weights and their mean, if there is one; once more, and they are back."""
+    if averaged:
+        for w, mean_w in weight_mean.items():
+            w.data, weight_mean[w] = mean_w, w.data
+'''
+
+_AVERAGE_STEP = """        if step > round(steps * EPOCHS * (1 - $share)):
+            average()
+"""
+
 _LOOP = """
 steps = math.ceil(len(train_index) / BATCH)
 every = max(1, min(steps // 10, 50))  # steps between two lines
@@ -600,25 +625,26 @@ $forward
         loss.backward()
         update(rate)
         step += 1
-        epoch_loss += loss.item() * len(index)
+$average        epoch_loss += loss.item() * len(index)
         loss_since += loss.item() * len(index)
         images_since += len(index)
         if step % every == 0:
             print(f"step {step}  train/loss {loss_since / images_since:.7f}  learning_rate {rate:.7g}", flush=True)
             loss_since = images_since = 0.0
-    val_loss, val_error = evaluate(train_images, train_labels, val_index)
-    val_losses.append(val_loss)
+$swap    val_loss, val_error = evaluate(train_images, train_labels, val_index)
+$swap    val_losses.append(val_loss)
     print(f"epoch {epoch + 1}  epoch/train_loss {epoch_loss / len(train_index):.7f}", end="  ")
     print(f"val/loss {val_loss:.7f}  val/top1_error {val_error:.7f}", flush=True)
 if len(test_images):
-    test_loss, test_error = evaluate(test_images, test_labels, torch.arange(len(test_images)))
+$swap    test_loss, test_error = evaluate(test_images, test_labels, torch.arange(len(test_images)))
     print(f"test/loss {test_loss:.7f}  test/top1_error {test_error:.7f}")
 """
 
 
 def _loop(config: RunConfig) -> list[str]:
+    train = config.train
     forward = ["logits = model(x)"]
-    if config.train.precision == "bf16":
+    if train.precision == "bf16":
         forward = ["with torch.autocast(device, torch.bfloat16):", "    logits = model(x).float()"]
     lines = textwrap.indent("\n".join(forward), " " * 8)
     augmented = bool(config.data.augmentation)
@@ -628,5 +654,8 @@ def _loop(config: RunConfig) -> list[str]:
         draws="    draws = draw(epoch)\n" if augmented else "",
         given="index, draws" if augmented else "index",
         dropout="        torch.manual_seed(seed_of(SEED, step, 7))  # of dropout\n" if drops else "",
+        swap="    swap_in_mean()\n" if train.average else "",
+        average=_AVERAGE_STEP.replace("$share", str(train.average)) if train.average else "",
     )
-    return [Template(_EVALUATE).substitute(forward=lines), loop]
+    mean = [_MEAN_WEIGHTS] if train.average else []
+    return [Template(_EVALUATE).substitute(forward=lines), *mean, loop]

@@ -34,6 +34,7 @@ TOGGLED = {
     "train.momentum": 0.95,
     "train.weight_decay": 0.0,
     "train.warm_up": 0.4,
+    "train.average": 0.5,
     "train.patience": 2,
     "train.precision": "bf16",
     "train.freeze": ["conv1", "conv3"],

@@ -31,12 +31,14 @@ CASES = {
     },
     "muon, cosine, grey, a canvas to crop from": {
         "data.augmentation": "crop,pca-colour,rotation", "train.optimiser": "muon", "train.schedule": "cosine",
+        "train.average": 1,
         "model.in_channels": 1, "model.input_size": 12, "model.activation": "sigmoid", "model.fc_widths": "",
     },
     "step, frozen, larger than the data": {
         "data.augmentation": "shift,zoom", "data.zoom": 0.3, "train.schedule": "step", "model.input_size": 20,
         "model.lrn": False,
         "train.freeze": "conv2", "model.dropout": 0, "data.val_fraction": 0.3, "data.split_seed": 5,
+        "train.average": 0.4,
     },
     "mean image of a canvas, one tower, constant, grey": {
         "data.augmentation": "flip", "data.scaling": "2012", "model.input_size": 12, "train.schedule": "constant",

@@ -14,12 +14,20 @@ MODULES = (
     "model.py", "data/augment.py", "data/batches.py", "data/preprocess.py", "training/loop.py", "training/optimiser.py",
 )  # fmt: skip
 
+# Code that only learned something new, and for every config that came before it computes the numbers of the code that
+# it is named after here: five runs (both optimisers, fine-tuning, clean passes, every augmentation) were compared,
+# weights and metrics to the bit.
+SAME_AS = {
+    "c8f9afd667e8d386": "59c64254fcf2bbb9",  # train.average
+}
+
 
 @cache
 def code_digest() -> str:
     """16 hexadecimal digits of what the training code does; comments, docstrings and layout do not count."""
     sources = [(PACKAGE / name).read_text(encoding="utf-8") for name in MODULES]
-    return hashlib.sha256("\n".join(map(_bare, sources)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("\n".join(map(_bare, sources)).encode()).hexdigest()[:16]
+    return SAME_AS.get(digest, digest)
 
 
 def _bare(source: str) -> str:

@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -35,7 +35,7 @@ from .events import EventFile
 from .finetune import begin_from
 from .group import ALONE, Group, PeerLost
 from .observe import Mistakes, UnitWatch, gradient_norms
-from .optimiser import learning_rate, optimiser_for
+from .optimiser import WeightMean, learning_rate, optimiser_for
 
 Report = Callable[[Status, dict[str, float] | None], None]  # the state now, and a new row of metrics if there is one
 
@@ -143,6 +143,7 @@ class _Session:
             self.model.get_submodule(layer).requires_grad_(False)
         self.model.to(self.device).to(memory_format=torch.channels_last)
         self.optimiser = optimiser_for(self.model, train)
+        self.mean = WeightMean(self.model.parameters()) if train.average else None
         self._go_on_or_begin()
         # What was seen since the epoch began: the sums of losses and of errors, read out only where they are wanted,
         # as a GPU runs ahead of Python.
@@ -151,6 +152,7 @@ class _Session:
 
         progress, steps = self.progress, self.data.steps()
         every = max(1, min(steps // ROWS_PER_EPOCH, MOST_STEPS_PER_ROW))
+        not_averaged = round(steps * train.epochs * (1 - train.average))  # the first steps
         # The batches after which there is a clean pass.
         clean = {round(steps * number / train.clean_passes) for number in range(1, train.clean_passes + 1)}
         self.started, self.seconds_before, self.images_before = time.monotonic(), progress.seconds, progress.images
@@ -176,6 +178,8 @@ class _Session:
                 if progress.step % every == 0:
                     row |= gradient_norms(self.model)
                 self.optimiser.step(rate)
+                if self.mean and progress.step > not_averaged:
+                    self.mean.add()
                 progress.images += batch.total
                 self.sums += seen
                 if progress.step % every == 0:
@@ -225,7 +229,7 @@ class _Session:
     def _go_on_or_begin(self) -> None:
         rows = self.run.path / "metrics.jsonl"
         if self.run.state_file.exists():
-            self.progress = load_state(self.run.state_file, self.model, self.optimiser)
+            self.progress = load_state(self.run.state_file, self.model, self.optimiser, self.mean)
         if not self.group.leads:
             return
         if rows.exists():
@@ -306,19 +310,24 @@ class _Session:
         """Mean loss and the share of images that are wrong, one centre view each; `mistakes` takes note of them."""
         self.model.eval()
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-        for batch in self.data.evaluation(part, self.group.rank, self.group.size):
-            with self.engine.autocast():
-                logits = self.model(batch.x).float()
-            loss_sum = F.cross_entropy(logits, batch.y, reduction="sum")
-            if mistakes:
-                mistakes.add(logits, batch.y, batch.index)
-            top = logits.topk(min(5, logits.shape[1]), 1).indices == batch.y[:, None]
-            sums += torch.stack([loss_sum, (~top[:, 0]).sum().to(loss_sum), (~top.any(1)).sum().to(loss_sum)])
-            self._tell()
+        with self._averaged():
+            for batch in self.data.evaluation(part, self.group.rank, self.group.size):
+                with self.engine.autocast():
+                    logits = self.model(batch.x).float()
+                loss_sum = F.cross_entropy(logits, batch.y, reduction="sum")
+                if mistakes:
+                    mistakes.add(logits, batch.y, batch.index)
+                top = logits.topk(min(5, logits.shape[1]), 1).indices == batch.y[:, None]
+                sums += torch.stack([loss_sum, (~top[:, 0]).sum().to(loss_sum), (~top.any(1)).sum().to(loss_sum)])
+                self._tell()
         self.group.add_up([sums])
         (loss, wrong, wrong5), count = sums.tolist(), self.data.count(part)
         metrics = {f"{part}/loss": loss / count, f"{part}/top1_error": wrong / count}
         return metrics | ({f"{part}/top5_error": wrong5 / count} if self.config.model.num_classes > 5 else {})
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The network that is looked at and kept: that of the mean weights, once there are any."""
+        return self.mean.in_place() if self.mean else nullcontext()
 
     def _log(self, metrics: dict[str, float]) -> None:
         """Append one row; the file's order and numbers repeat from run to run, its times do not."""
@@ -344,7 +353,7 @@ class _Session:
             os.fsync(file.fileno())  # the rows are on the disk before the checkpoint that counts them
             self.progress.metrics_bytes = file.seek(0, os.SEEK_END)
         self.progress.seconds = self._seconds()
-        save_state(self.run.state_file, self.model, self.optimiser, self.progress)
+        save_state(self.run.state_file, self.model, self.optimiser, self.progress, self.mean)
         self._save_weights(self.run.last_file)
 
     def _keep_snapshot(self) -> None:
@@ -354,10 +363,11 @@ class _Session:
         self._save_weights(file, () if self._is_over() else self.config.train.snapshot_layers)
 
     def _save_weights(self, file: Path, layers: Sequence[str] = ()) -> None:
-        save_weights(
-            file, self.model, self.data.preprocessing, self.classes, self.config, layers=layers,
-            folders=self.data.packed.folders, extra={"epoch": str(self.progress.epoch)},
-        )  # fmt: skip
+        with self._averaged():
+            save_weights(
+                file, self.model, self.data.preprocessing, self.classes, self.config, layers=layers,
+                folders=self.data.packed.folders, extra={"epoch": str(self.progress.epoch)},
+            )  # fmt: skip
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started

@@ -40,7 +40,7 @@ TEXTS: dict[Kind, str] = {"estimate": "Measuring a few steps", "rate": "Loading 
 
 # Fields of `TrainConfig` that change nothing of what is measured.
 FREE: dict[Kind, tuple[str, ...]] = {
-    "estimate": ("learning_rate", "momentum", "weight_decay", "schedule", "warm_up", "patience", "seed"),
+    "estimate": ("learning_rate", "momentum", "weight_decay", "schedule", "warm_up", "patience", "seed", "average"),
     "rate": ("learning_rate", "schedule", "warm_up", "patience", "epochs", "snapshot_layers"),
 }
 

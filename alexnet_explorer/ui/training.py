@@ -52,6 +52,8 @@ PAPER: dict[str, str] = {
     "train.learning_rate": "2012 began with 0.01 [5]. The best one depends on all other settings: let it be looked "
     "for.",
     "train.momentum": "0.9 in 2012: each step keeps that share of the one before it [5].",
+    "train.average": "Not in the paper. The mean of the weights after each of these steps is what is validated and "
+    "kept.",
     "train.weight_decay": "0.0005 in 2012, where it was found to lower the training error, too [5].",
     "train.schedule": "In 2012 the rate was divided by 10 when the validation error stopped falling, three times: "
     "plateau [5]. One-cycle rises and falls once, and needs fewer epochs.",
@@ -248,6 +250,8 @@ class _Controls:
                      format="%g")  # fmt: skip
         self.control("train.weight_decay", st.number_input, "Weight decay", min_value=0.0, max_value=1.0, step=1e-4,
                      format="%g")  # fmt: skip
+        self.control("train.average", st.number_input, "Share of the training, its end, whose weights are averaged",
+                     min_value=0.0, max_value=1.0, step=0.05, format="%g")  # fmt: skip
         self.control("train.batch_size", st.number_input, "Batch size", min_value=1, max_value=65_536)
 
     def _length(self) -> None:

@@ -237,6 +237,32 @@ def test_a_network_learns_digits(data_root, tmp_path):
 # Clean passes, and an error at which it ends
 
 
+def test_the_mean_of_the_last_weights_is_validated_and_kept_and_training_goes_on_from_the_weights(start, monkeypatch):
+    after = []
+
+    class Seen(MomentumSGD):
+        def step(self, rate):
+            super().step(rate)
+            after.append([parameter.detach().clone() for parameter in self.parameters])
+
+    monkeypatch.setattr(loop, "optimiser_for", lambda model, train: Seen(model.parameters(), 0.9, 5e-4))
+    plain, averaged = start(), start(train__average=0.5)
+    train(plain)
+    steps, of_plain = len(after), list(after)
+    after.clear()
+    train(averaged)
+    assert all(torch.equal(a, b) for one, other in zip(after, of_plain, strict=True)
+               for a, b in zip(one, other, strict=True))  # fmt: skip
+    assert len(after) == steps
+    counted = after[round(steps * 0.5) :]
+    kept = load_weights(averaged.weights_file()).model
+    for place, weight in enumerate(kept.parameters()):
+        mean = torch.stack([step[place] for step in counted]).mean(0)
+        torch.testing.assert_close(weight.detach(), mean, rtol=1e-3, atol=1e-4)  # kept in half precision
+    first, last = ([row["val/loss"] for row in rows(run) if "val/loss" in row] for run in (plain, averaged))
+    assert first[0] == last[0] and first[-1] != last[-1]  # no step of the first epoch is counted
+
+
 def test_clean_passes_come_evenly_and_leave_the_weights_alone(start):
     measured, plain = start(train__clean_passes=4, train__clean_images=50), start()
     train(measured), train(plain)
@@ -289,6 +315,8 @@ def test_an_error_of_zero_ends_nothing_where_none_was_asked_for(start):
         ([1, 7, 21, 22, 23, 44], {"train__batch_size": 5, "train__epochs": 2}),
         # What the schedule has seen of the validation survives too.
         ([10, 19], {"train__schedule": "plateau", "train__patience": 1, "train__epochs": 5, "data__scaling": "2012"}),
+        # Before the weights are averaged, at their first step and after it.
+        ([8, 9, 10], {"train__average": 0.5, "train__epochs": 3}),
         # Right after a clean pass, and in the epoch that turns out to be the last one: 15 is where it is reached.
         (
             [3, 4, 15, 17],

@@ -10,6 +10,7 @@ from alexnet_explorer.model import AlexNet
 from alexnet_explorer.training.optimiser import (
     MomentumSGD,
     Muon,
+    WeightMean,
     learning_rate,
     optimiser_for,
     orthogonalised,
@@ -153,3 +154,28 @@ def test_plateau_waits_for_patience_then_drops_at_most_three_times():
     train = TrainConfig(schedule="plateau", learning_rate=0.01, patience=2)
     found = [learning_rate(train, 0.5, [1.0] * epochs) for epochs in range(12)]
     assert found == pytest.approx([0.01] * 3 + [1e-3] * 2 + [1e-4] * 2 + [1e-5] * 5)
+
+
+def test_the_mean_of_the_weights_is_that_of_the_steps_counted_and_is_put_in_their_place():
+    weights = parameters((4, 3), (4,))
+    mean = WeightMean(weights)
+    with mean.in_place():  # there is none yet
+        assert all(weight.abs().sum() > 0 for weight in weights)
+    seen = []
+    for _ in range(7):
+        for weight in weights:
+            weight.data.normal_()
+        seen.append([weight.detach().clone() for weight in weights])
+        mean.add()
+    with mean.in_place():
+        for place, weight in enumerate(weights):
+            torch.testing.assert_close(weight.detach(), torch.stack([step[place] for step in seen]).mean(0))
+    assert all(torch.equal(weight, last) for weight, last in zip(weights, seen[-1], strict=True))
+
+
+def test_weights_that_do_not_move_are_their_mean_to_the_bit():
+    weight = torch.randn(1000)
+    mean = WeightMean([weight])
+    for _ in range(100):
+        mean.add()
+    assert torch.equal(mean.mean[0], weight)
