@@ -227,6 +227,10 @@ class DataConfig(_Config):
         return tuple(name for name in get_args(Augmentation) if name in value)
 
 
+# In the environment of a training that the queue starts: how many threads it may take.
+MOST_THREADS = "ALEXNET_EXPLORER_MOST_THREADS"
+
+
 class TrainConfig(_Config):
     """How it is trained [5]."""
 
@@ -249,8 +253,9 @@ class TrainConfig(_Config):
         "auto", description="fp32 repeats to the bit; auto takes bf16 where the hardware has it"
     )
     threads: int = Field(
-        0, ge=0, le=1024, description="CPU threads; 0: all cores (in the queue all but one, kept for the page)"
-    )
+        0, ge=0, le=1024,
+        description="CPU threads; 0: all cores; in the queue at most all but one, which is kept for the page"
+    )  # fmt: skip
     average: float = Field(
         0.0, ge=0, le=1,
         description="share of the training, its last part, whose weights are averaged: their mean is validated and kept"

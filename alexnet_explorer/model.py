@@ -108,15 +108,17 @@ def _slices(result: Tensor, *tensors: Tensor) -> Iterator[tuple[Tensor, list[Ten
 class Dropout(nn.Dropout):
     """`nn.Dropout`; where several processes share a batch, its mask is a part of the whole batch's [4.2].
 
+    On a GPU one process draws its mask in the same way: the fused kernel of `nn.Dropout` draws another one.
+
     Set `share` to the place of this process's first image in the global batch, and the size of that batch.
     """
 
     share: tuple[int, int] | None = None
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.share is None or not self.training:
+        if not self.training or (self.share is None and not input.is_cuda):
             return super().forward(input)
-        first, total = self.share
+        first, total = self.share or (0, len(input))
         mask = torch.empty(total, *input.shape[1:], device=input.device).bernoulli_(1 - self.p)
         return input * (mask[first : first + len(input)] / (1 - self.p)).to(input.dtype)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -15,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import __version__
-from ..config import ConfigError, RunConfig
+from ..config import MOST_THREADS, ConfigError, RunConfig
 from ..model import AlexNet
 from .code import code_digest
 
@@ -49,6 +51,8 @@ class Engine:
         """Make this process compute so."""
         torch.set_num_threads(self.threads)
         _keep_freed_memory()
+        if self.device == "cuda":
+            _take_fp32_at_its_word()
         if self.precision == "fp32" and self.device == "cuda":
             # What is used here repeats on a CPU as it is, and the switch takes seconds to import.
             torch.use_deterministic_algorithms(True, warn_only=True)
@@ -73,15 +77,36 @@ def choose_device(config: RunConfig) -> str:
     return "cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu"
 
 
-def choose_engine(config: RunConfig) -> Engine:
-    """Settle everything that is `auto`. Raises DeviceError."""
+def choose_engine(config: RunConfig, most: int = 0) -> Engine:
+    """Settle everything that is `auto`, with `most` threads at most, if it is not 0. Raises DeviceError."""
     device = choose_device(config)
-    torch.set_num_threads(config.train.threads or torch.get_num_threads())
+    if device == "cuda":
+        _take_fp32_at_its_word()  # before the probe makes the first product
+    threads = config.train.threads or torch.get_num_threads()
+    torch.set_num_threads(min(threads, most or threads))
     precision = config.train.precision
     if precision == "auto":
         precision = "bf16" if bf16_pays(config, device) else "fp32"
     hardware = torch.cuda.get_device_name() if device == "cuda" else _processor()
     return Engine(device, precision, torch.get_num_threads(), hardware)
+
+
+def most_threads() -> int:
+    """How many threads the queue that started this process leaves it; 0 where it says nothing."""
+    return int(os.environ.get(MOST_THREADS, "0"))
+
+
+def noted(before: Mapping[str, Any] | None, facts: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """What env.json says once a process with these facts goes on from `step`: they, and under `sessions` those of
+    all parts of the training, each with the step `from_step` that it began at. Parts with the same facts are one.
+    """
+    known: list[dict[str, Any]] = []
+    if before is not None:
+        first = {"processes": 1, **before, "from_step": 0}  # by code that kept no sessions
+        known = [part for part in before.get("sessions", [first]) if part["from_step"] < step]
+    if not known or {**known[-1], **facts} != known[-1]:
+        known.append({**facts, "from_step": step})
+    return {**facts, "sessions": known}
 
 
 def no_memory(error: Exception) -> str:
@@ -95,12 +120,14 @@ def no_memory(error: Exception) -> str:
 
 def bf16_pays(config: RunConfig, device: str) -> bool:
     """Whether a few training steps of this network run faster in bf16 than in fp32 on this device: it is measured."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    model = AlexNet(config.model).to(memory_format=torch.channels_last)
+    gpu = device == "cuda"
+    if gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return False
+    images = config.train.batch_size if gpu else PROBE_IMAGES  # a few would not keep a GPU busy
+    model = AlexNet(config.model).to(device).to(memory_format=torch.channels_last)
     size = config.model.input_size
-    x = torch.rand(PROBE_IMAGES, config.model.in_channels, size, size).to(memory_format=torch.channels_last)
-    y = torch.zeros(PROBE_IMAGES, dtype=torch.long)
+    x = torch.rand(images, config.model.in_channels, size, size).to(device).to(memory_format=torch.channels_last)
+    y = torch.zeros(images, dtype=torch.long, device=device)
     seconds = {}
     for enabled in (False, True):
         times = []
@@ -109,9 +136,21 @@ def bf16_pays(config: RunConfig, device: str) -> bool:
             with torch.autocast(device, torch.bfloat16, enabled=enabled):
                 logits = model(x.bfloat16() if enabled else x)
             F.cross_entropy(logits.float(), y).backward()
+            if gpu:
+                torch.cuda.synchronize()
             times.append(time.perf_counter() - start)
         seconds[enabled] = min(times[1:])
     return seconds[True] < seconds[False]
+
+
+def _take_fp32_at_its_word() -> None:
+    """On a GPU: no TF32, which has 10 bits of mantissa, and products that sum in one order.
+
+    cuBLAS reads the variable when it makes its first product.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def _keep_freed_memory() -> None:

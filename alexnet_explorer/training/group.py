@@ -9,13 +9,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .engine import DeviceError
+
 T = TypeVar("T")
+
+STEP_TIME = timedelta(minutes=30)  # for which the others are waited for in a step
+FIRST_TIME = timedelta(days=14)  # for which the first process may work alone: it may pack a million pictures
 
 
 class PeerLost(RuntimeError):
@@ -28,6 +34,7 @@ class Group:
 
     rank: int = 0
     size: int = 1
+    patient: dist.ProcessGroup | None = None  # the same processes, who wait for the first one
 
     @property
     def leads(self) -> bool:
@@ -53,7 +60,7 @@ class Group:
         """Whether any process of the group says so. Raises PeerLost."""
         if self.size == 1:
             return flag
-        said = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        said = torch.tensor(float(flag))  # between CPUs, so that a GPU is not waited for
         self.add_up([said])
         return bool(said)
 
@@ -79,11 +86,24 @@ class Group:
                 message = [(make(),)]
         finally:
             with _peers():
-                dist.broadcast_object_list(message)
+                dist.broadcast_object_list(message, group=self.patient)
         if message[0] is None:
             raise SystemExit(1)  # the first process says why
         result: T = message[0][0]
         return result
+
+    def take_gpu(self) -> None:
+        """Compute on a GPU of this process's own. Raises DeviceError, in all processes, where there are too few."""
+        if self.size == 1:
+            return
+        local, here, gpus = int(os.environ["LOCAL_RANK"]), os.environ["LOCAL_WORLD_SIZE"], torch.cuda.device_count()
+        fault = "" if local < gpus else (
+            f"train.device: {here} processes for {gpus} GPU{'s' * (gpus != 1)} of one machine; start as many as there "
+            "are GPUs (--nproc-per-node), or take train.device=cpu"
+        )  # fmt: skip
+        if faults := [said for said in self.gather(fault) if said]:
+            raise DeviceError(faults[0])
+        torch.cuda.set_device(local)
 
 
 ALONE = Group()
@@ -94,20 +114,38 @@ def _peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if not _tells_of_a_loss(error):
+            raise
         raise PeerLost("another process of this training ended") from error
+
+
+def _tells_of_a_loss(error: RuntimeError) -> bool:
+    """Whether a call failed for the connection to another process, and not for what was asked of it.
+
+    gloo has no type for it: what its transport says comes as a RuntimeError, and tensors that do not fit as 'enforce'.
+    """
+    if isinstance(error, dist.DistError):
+        return not any(word in str(error) for word in ("ncclInvalidUsage", "ncclInvalidArgument"))
+    return "gloo/transport" in str(error) and "enforce fail" not in str(error)
+
+
+def _backends() -> str:
+    """gloo between CPUs, and NCCL between GPUs: which of them computes, the run's config says later."""
+    gpus = torch.cuda.is_available() and dist.is_nccl_available()
+    return "cpu:gloo,cuda:nccl" if gpus else "gloo"
 
 
 @contextmanager
 def join() -> Iterator[Group]:
-    """The group that torchrun started this process in, if it did: NCCL between GPUs, gloo between CPUs."""
+    """The group that torchrun started this process in, if it did."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield ALONE
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group(_backends(), timeout=STEP_TIME)
     try:
-        yield Group(dist.get_rank(), size)
+        patient = dist.new_group(backend="gloo", timeout=FIRST_TIME)
+        assert isinstance(patient, dist.ProcessGroup)  # this process is in it
+        yield Group(dist.get_rank(), size, patient)
     finally:
         dist.destroy_process_group()

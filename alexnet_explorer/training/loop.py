@@ -30,12 +30,13 @@ from ..model import AlexNet, Dropout, initialise
 from ..runs import Run, RunError, State, Status, summarise, this_process
 from ..weights import WeightsError, save_weights
 from .checkpoint import Progress, load_state, save_state
-from .engine import DeviceError, Engine, choose_engine, no_memory
+from .engine import DeviceError, Engine, choose_engine, most_threads, no_memory, noted
 from .events import EventFile
 from .finetune import begin_from
 from .group import ALONE, Group, PeerLost
 from .observe import Mistakes, UnitWatch, gradient_norms
 from .optimiser import WeightMean, learning_rate, optimiser_for
+from .pace import Pace
 
 Report = Callable[[Status, dict[str, float] | None], None]  # the state now, and a new row of metrics if there is one
 
@@ -132,6 +133,8 @@ class _Session:
         packed = find_set(self.config.data.name, self.config.data.digest)
         self.classes = packed.classes
         self.engine = group.first(self._engine)
+        if self.engine.device == "cuda":
+            group.take_gpu()
         self.engine.set_up()
         self.device = torch.device(self.engine.device)
         self.data = TrainingData(packed, self.config, self.device, self.engine.dtype)
@@ -155,7 +158,8 @@ class _Session:
         not_averaged = round(steps * train.epochs * (1 - train.average))  # the first steps
         # The batches after which there is a clean pass.
         clean = {round(steps * number / train.clean_passes) for number in range(1, train.clean_passes + 1)}
-        self.started, self.seconds_before, self.images_before = time.monotonic(), progress.seconds, progress.images
+        self.started, self.seconds_before = time.monotonic(), progress.seconds
+        self.pace = Pace(progress.images)
         if clean and progress.step == 0:
             self._clean_pass()
         while not self._is_over():
@@ -191,9 +195,12 @@ class _Session:
                     self._read_sums()
                     self._save()
                     return self._end(self.run.stop_requested() or "stopped")
-            self._end_epoch()
+            with self.pace.aside(progress.images):
+                self._end_epoch()
+            self.pace.end_epoch()
         if packed.count("test"):
-            self._log(self._evaluate("test"))
+            with self.pace.aside(progress.images):
+                self._log(self._evaluate("test"))
         return self._end("done")
 
     def fail(self, message: str, state: State = "failed") -> Status:
@@ -217,14 +224,11 @@ class _Session:
 
     def _engine(self) -> Engine:
         """This machine's way to compute; a resumed run keeps the precision and threads that it began with."""
-        file, config = self.run.path / "env.json", self.config
-        if file.exists():
-            stored = json.loads(file.read_bytes())
-            kept = {"precision": stored["precision"], "threads": stored["threads"]}
-            config = config.model_copy(update={"train": config.train.model_copy(update=kept)})
-        engine = choose_engine(config)
-        write_json(file, engine.to_json())
-        return engine
+        config, env = self.config, self.run.env()
+        if env is None:
+            return choose_engine(config, most_threads())
+        kept = {"precision": env["precision"], "threads": env["threads"]}
+        return choose_engine(config.model_copy(update={"train": config.train.model_copy(update=kept)}))
 
     def _go_on_or_begin(self) -> None:
         rows = self.run.path / "metrics.jsonl"
@@ -232,6 +236,8 @@ class _Session:
             self.progress = load_state(self.run.state_file, self.model, self.optimiser, self.mean)
         if not self.group.leads:
             return
+        facts = {**self.engine.to_json(), "processes": self.group.size}
+        write_json(self.run.path / "env.json", noted(self.run.env(), facts, self.progress.step))
         if rows.exists():
             with rows.open("r+b") as file:  # what came after the checkpoint is computed again
                 file.truncate(self.progress.metrics_bytes)
@@ -263,7 +269,8 @@ class _Session:
 
     def _clean_pass(self) -> None:
         """What the network makes of training images as they are, without dropout."""
-        self._log(self._watch_for_the_end(self._evaluate("clean")))
+        with self.pace.aside(self.progress.images):
+            self._log(self._watch_for_the_end(self._evaluate("clean")))
 
     def _watch_for_the_end(self, metrics: dict[str, float]) -> dict[str, float]:
         train = self.config.train
@@ -377,17 +384,16 @@ class _Session:
         due = time.monotonic() - self.last_status > STATUS_SECONDS
         if not self.group.leads or (not due and row is None):
             return
-        progress, seconds = self.progress, time.monotonic() - self.started
+        progress, epochs = self.progress, self.config.train.epochs
         done = progress.epoch + progress.batch / self.data.steps()
-        speed = (progress.images - self.images_before) / max(seconds, 1e-9)
-        left = (self.config.train.epochs - done) * self.data.count("train")
+        self.pace.at(progress.images)
         self.status = replace(
             self.status,
             epoch=done,
             step=progress.step,
             seconds=self._seconds(),
-            img_per_s=speed or None,
-            seconds_left=left / speed if speed else None,
+            img_per_s=self.pace.img_per_s,
+            seconds_left=self.pace.seconds_left(epochs - done, self.data.count("train")),
         )
         self.report(self.status, row)
         if due:

@@ -433,6 +433,52 @@ def test_a_resumed_run_keeps_the_precision_it_began_with(start, at_every_step, m
     assert json.loads((run.path / "env.json").read_bytes())["precision"] == "bf16"
 
 
+def test_a_run_that_goes_on_elsewhere_keeps_what_computed_its_first_part(start, at_every_step, monkeypatch):
+    run = start()
+    train(run, stop_at(run, 5))
+    first = run.env()
+    assert [(part["from_step"], part["hardware"]) for part in first["sessions"]] == [(0, first["hardware"])]
+    train(run, stop_at(run, 7))
+    assert len(run.env()["sessions"]) == 1  # the same machine and code
+    monkeypatch.setattr(engine, "_processor", lambda: "Another One")
+    monkeypatch.setattr(engine.Engine.__dataclass_fields__["code"], "default_factory", lambda: "c0de")
+    train(run, stop_at(run, 9))
+    env = run.env()
+    assert [(part["from_step"], part["hardware"], part["code"]) for part in env["sessions"]] == [
+        (0, first["hardware"], code_digest()), (7, "Another One", env["code"]),
+    ]  # fmt: skip
+    assert env["hardware"] == "Another One" and env["versions"] == first["versions"]
+
+
+def test_a_part_of_which_no_step_was_kept_is_no_part():
+    first, second = {"hardware": "one", "processes": 1}, {"hardware": "two", "processes": 1}
+    env = engine.noted(None, first, 0)
+    lost = engine.noted(env, second, 30)
+    assert [part["hardware"] for part in lost["sessions"]] == ["one", "two"]
+    assert engine.noted(lost, first, 30) == env  # killed before its first checkpoint, and taken up by the first machine
+    assert engine.noted(env, second, 0)["sessions"] == [{**second, "from_step": 0}]
+    # An env.json of before there were sessions.
+    assert engine.noted({"hardware": "one"}, first, 30)["sessions"] == [{**first, "from_step": 0}]
+    older = engine.noted({"hardware": "one"}, second, 30)["sessions"]
+    assert older == [{**first, "from_step": 0}, {**second, "from_step": 30}]
+
+
+def test_the_queues_share_of_threads_counts_when_a_run_begins(start, at_every_step, monkeypatch):
+    wide = start(train__threads=2)
+    train(wide, stop_at(wide, 5))
+    assert wide.env()["threads"] == 2
+    monkeypatch.setenv("ALEXNET_EXPLORER_MOST_THREADS", "1")
+    train(wide, stop_at(wide, 7))
+    assert wide.env()["threads"] == 2 and torch.get_num_threads() == 2  # its bits depend on it
+    capped = start(train__threads=2)
+    train(capped, stop_at(capped, 5))
+    assert capped.env()["threads"] == 1 and torch.get_num_threads() == 1
+    assert capped.as_computed().train.threads == 1
+    monkeypatch.setenv("ALEXNET_EXPLORER_MOST_THREADS", "4")
+    train(capped)
+    assert capped.env()["threads"] == 1
+
+
 @pytest.fixture
 def spawn(data_root):
     """Starts `python -m alexnet_explorer train --resume` as a process of its own."""
