@@ -28,6 +28,7 @@ from .data.packed import DataError, PackedSet, find_set, list_sets
 from .files import write_atomic
 from .inspection.methods import METHODS, SETTINGS
 from .inspection.methods import Settings as MethodSettings
+from .launch.local import give_way_when_told
 from .launch.queue import Queue
 from .listing import Listing
 from .runs import Run, RunError, Status, config_on, differences, find_run, new_run
@@ -1181,6 +1182,7 @@ def _fail(message: str, exit_status: int = 2) -> NoReturn:
 
 def main() -> None:
     """Run the command line; faults that a user can mend end as one line on stderr and exit status 2."""
+    give_way_when_told()
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:  # an option or argument that does not parse

@@ -22,6 +22,7 @@ from ..runs import Run, RunError
 PROJECT = Path(__file__).resolve().parents[2]  # where `python -m alexnet_explorer` finds the package
 NICENESS = 10  # training gives way to the page
 QUICK_SECONDS = 10.0  # but not at first, where a visitor waits for the first curves
+GIVE_WAY = "ALEXNET_EXPLORER_GIVE_WAY"  # in the environment of a process: the seconds until it does so by itself
 READY_SECONDS = 900.0  # for which a process that has loaded PyTorch is kept for a visitor
 
 
@@ -45,16 +46,16 @@ def start(
         try:
             run.stop_file.unlink(missing_ok=True)
             number = standby.take(arguments, log, environment) if quick and standby else None
-            child = psutil.Process(number or detach(["alexnet_explorer", *arguments], log, environment))
+            if number is None:
+                number = detach(["alexnet_explorer", *arguments], log, _later(environment) if quick else environment)
+            child = psutil.Process(number)
             # Until the process speaks for itself.
             starting = replace(status, state="queued", message="", host=gethostname(), pid=child.pid,
                                pid_started=child.create_time(), heartbeat=time.time())  # fmt: skip
             run.write_status(starting)
         except OSError as error:
             raise RunError(f"run {run.id} cannot be started: {error.strerror}") from error
-    if quick:
-        _give_way_soon(child)
-    else:
+    if not quick:
         _give_way(child)
 
 
@@ -66,11 +67,9 @@ def ask(
     Someone waits for it: it gives way to the page after a few seconds only. What goes wrong is in the file `errors`.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=PROJECT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=errors, text=True, encoding="utf-8", start_new_session=True,
+        [sys.executable, "-m", *command], cwd=PROJECT, env=_later(environment or os.environ), stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", start_new_session=True,
     )  # fmt: skip
-    with suppress(psutil.NoSuchProcess):
-        _give_way_soon(psutil.Process(process.pid))
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as pipe:  # it has ended already, and says why in its errors
         pipe.write(question)
@@ -118,7 +117,7 @@ class Standby:
             self._dismiss()
             process = subprocess.Popen(
                 [sys.executable, "-m", "alexnet_explorer.ready", str(READY_SECONDS + 60)], cwd=PROJECT,
-                env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env=_later(environment), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
             self._waiting = _Waiting(process, environment, time.monotonic())
@@ -152,11 +151,17 @@ class Standby:
         self._waiting = None
 
 
-def _give_way_soon(process: psutil.Process) -> None:
-    """Let a training give way to the page once its first curves are there."""
-    timer = threading.Timer(QUICK_SECONDS, _give_way, [process])
-    timer.daemon = True
-    timer.start()
+def _later(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that gives way to the page once its first curves are there."""
+    return {**environment, GIVE_WAY: str(QUICK_SECONDS)}
+
+
+def give_way_when_told() -> None:
+    """In a process that was started so: give way to the page after a while, whether the app still lives or not."""
+    if seconds := os.environ.pop(GIVE_WAY, ""):
+        timer = threading.Timer(float(seconds), _give_way, [psutil.Process()])
+        timer.daemon = True
+        timer.start()
 
 
 def _give_way(process: psutil.Process) -> None:
@@ -165,6 +170,12 @@ def _give_way(process: psutil.Process) -> None:
         if sys.platform == "win32":
             process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
             return
-        process.nice(max(NICENESS, process.nice()))  # only root may lower it
+        niceness = max(NICENESS, process.nice())  # only root may lower it
+        if sys.platform == "linux":  # there each thread has its own, and leaves it to those that it starts
+            for thread in process.threads():
+                with suppress(OSError):  # it has ended
+                    os.setpriority(os.PRIO_PROCESS, thread.id, niceness)
+        else:
+            process.nice(niceness)
         # Linux may share the processor between sessions first, and a new session counts as much as the app's.
         Path(f"/proc/{process.pid}/autogroup").write_text(str(NICENESS), encoding="ascii")

@@ -18,13 +18,14 @@ from pathlib import Path
 from socket import gethostname
 from typing import Annotated, Literal
 
-import psutil
 from filelock import FileLock, Timeout
 from pydantic import Field, TypeAdapter, ValidationError
 
+from ..config import MOST_THREADS
 from ..files import write_json
 from ..runs import Run, RunError, Status, list_runs, process_started
 from . import local
+from .cores import usable_cores
 
 Action = Literal["start", "resume", "pause", "stop", "cancel", "move", "delete"]
 
@@ -115,8 +116,8 @@ def share(slot: int, at_once: int, gpus: Sequence[str], cores: int) -> dict[str,
     environment = {}
     if len(gpus) > 1:
         environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-    # One core stays with the page.
-    return environment | {"OMP_NUM_THREADS": str(max(1, (cores - 1) // at_once))}
+    threads = str(max(1, (cores - 1) // at_once))  # one core stays with the page
+    return environment | {"OMP_NUM_THREADS": threads, MOST_THREADS: threads}
 
 
 def gpus_of(environment: Mapping[str, str], driver: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
@@ -357,11 +358,7 @@ class Queue:
 
 
 def _environment(book: Book) -> dict[str, str]:
-    return share(free_slot(book.slots), _at_once(book), gpus_of(os.environ), _cores())
-
-
-def _cores() -> int:
-    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return share(free_slot(book.slots), _at_once(book), gpus_of(os.environ), usable_cores())
 
 
 def _at_once(book: Book) -> int:

@@ -26,7 +26,7 @@ from ..data.batches import Batch, TrainingData
 from ..data.packed import PackedSet
 from ..model import AlexNet, initialise
 from .checkpoint import Progress, save_state
-from .engine import choose_engine
+from .engine import choose_engine, most_threads
 from .finetune import begin_from
 from .loop import DROPOUT_STREAM
 from .optimiser import optimiser_for
@@ -73,7 +73,7 @@ class _Trial:
 
     def __init__(self, config: RunConfig, packed: PackedSet, init: Path | None) -> None:
         self.config = config
-        self.engine = choose_engine(config)
+        self.engine = choose_engine(config, most_threads())
         self.engine.set_up()
         self.device = torch.device(self.engine.device)
         self.data = TrainingData(packed, config, self.device, self.engine.dtype)

@@ -67,6 +67,27 @@ def test_a_run_trains_in_a_process_of_its_own_until_it_is_stopped(started, small
     assert "stopped: epoch" in (run.path / "log.txt").read_text()
 
 
+def test_a_training_gives_way_with_all_its_threads_though_the_app_has_ended(packed, small, tmp_path):
+    run = new_run(small(train__epochs=2000, train__threads=2), packed, tmp_path / "runs")
+    code = (
+        "import sys; from pathlib import Path; from alexnet_explorer.launch import local; "
+        "from alexnet_explorer.runs import Run; local.QUICK_SECONDS = 3.0; "
+        "local.start(Run(Path(sys.argv[1])), quick=True)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(run.path)], cwd=local.PROJECT, check=True, timeout=60)
+    child = psutil.Process(run.status().pid)
+    lowest = max(NICENESS, psutil.Process().nice())
+    wait(run, lambda status: status.state == "running" and status.step > 3)
+    end = time.monotonic() + 60
+    while {os.getpriority(os.PRIO_PROCESS, thread.id) for thread in child.threads()} != {lowest}:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert len(child.threads()) >= 2  # the second one computes, too
+    run.request_stop()
+    wait(run, lambda status: not status.at_work)
+    child.wait(150)
+
+
 def test_a_process_that_cannot_begin_ends_as_failed_and_leaves_its_reason_in_the_log(started, packed, small):
     run = new_run(small(), packed, Path("runs"))
     (run.path / "config.json").write_text("{")

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from alexnet_explorer.config import MOST_THREADS
 from alexnet_explorer.launch import local
 from alexnet_explorer.launch import queue as module
 from alexnet_explorer.launch.queue import Book, Queue, allowed, free_slot, gpus_of, moved, share, tidy, waiting
@@ -77,12 +78,13 @@ def test_a_place_counts_from_the_first_run_that_is_not_at_work(place, order):
 
 
 def test_every_run_gets_its_share_of_the_machine():
-    assert share(0, 1, [], 8) == share(0, 1, ["0"], 8) == {"OMP_NUM_THREADS": "7"}
+    assert share(0, 1, [], 8) == share(0, 1, ["0"], 8) == {"OMP_NUM_THREADS": "7", MOST_THREADS: "7"}
     assert share(5, 4, ["2", "3"], 9) == {
         "CUDA_VISIBLE_DEVICES": "3",
         "OMP_NUM_THREADS": "2",
+        MOST_THREADS: "2",
     }
-    assert share(1, 3, [], 2) == {"OMP_NUM_THREADS": "1"}
+    assert share(1, 3, [], 2) == {"OMP_NUM_THREADS": "1", MOST_THREADS: "1"}
     assert [free_slot(slots) for slots in ({}, {"a": 0}, {"a": 1}, {"a": 0, "b": 2})] == [0, 1, 0, 1]
 
 
@@ -191,7 +193,8 @@ def test_more_at_once_share_the_machine(queue, runs, started, schedulers):
     assert [*started] == [run.id for run in runs[:3]]
     slots = json.loads((queue.folder / "queue.json").read_text())["slots"]
     assert slots == {runs[0].id: 0, runs[1].id: 1, runs[2].id: 2}
-    assert int(started[runs[1].id]["OMP_NUM_THREADS"]) >= 1
+    given = started[runs[1].id]
+    assert int(given["OMP_NUM_THREADS"]) >= 1 and given[MOST_THREADS] == given["OMP_NUM_THREADS"]
     queue.set_at_once(None)
     assert queue.at_once() == 1 and len(places(queue)) == 4  # nobody is stopped for it
     for wrong in (0, -1, 65):
