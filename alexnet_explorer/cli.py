@@ -561,6 +561,11 @@ def data_prepare(
         f"{packed.name}: {counts} of {packed.size}×{packed.size} pixels, {len(packed.classes)} classes, "
         f"digest {packed.digest}"
     )
+    _tell_skipped(packed)
+
+
+def _tell_skipped(packed: PackedSet) -> None:
+    """Say on stderr which files of a set could not be read."""
     for file in packed.skipped[:SKIPPED_SHOWN]:
         typer.echo(f"left out, it cannot be read: {file}", err=True)
     if packed.skipped:
@@ -847,6 +852,7 @@ def _advise(packed: PackedSet, config: RunConfig) -> None:
     from .data.advice import advice
     from .data.sources import SOURCES
 
+    _tell_skipped(packed)
     if packed.name not in SOURCES:
         for sentence in advice(packed, config.data):
             typer.echo(sentence, err=True)

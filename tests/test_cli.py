@@ -492,6 +492,10 @@ def test_data_prepare_lists_what_it_could_not_read(call, data_root, tmp_path):
     count, _, where = lines[-1].partition(", listed under 'skipped' in ")
     assert count == "files that could not be read: 12"
     assert len(json.loads(Path(where).read_text())["skipped"]) == 12
+    # Who trains on them at once is told the same.
+    small = ("--set", "model.widths=4,4,4,4,4", "--set", "model.fc_widths=8,8", "--epochs", "1")
+    status, out, err = call("train", "--data", tmp_path / "pets", *small, "--runs", tmp_path / "runs")
+    assert status == 0 and err.splitlines()[:11] == lines
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(call, monkeypatch):

@@ -26,7 +26,7 @@ def advice(packed: PackedSet, config: DataConfig) -> list[str]:
 
     Told are classes of few pictures, classes of far more pictures than others, classes that no validation image
     shows, and copies of training pictures among those of the validation and the test. Sets above `MOST_BYTES` are
-    not searched for copies.
+    not searched for copies, which is told, too.
     """
     indices = split_indices(packed, config)
     labels = packed.labels("train")
@@ -36,7 +36,11 @@ def advice(packed: PackedSet, config: DataConfig) -> list[str]:
     if missing := [name for name, count in zip(packed.classes, validated, strict=True) if not count]:
         sentences.append(f"No picture of {_listed(missing)} is among the {validated.sum()} kept for validation: its "
                          "error says nothing of them; add pictures, or raise data.val_fraction.")  # fmt: skip
-    if packed.images("train").nbytes + packed.images("test").nbytes <= MOST_BYTES:
+    if packed.images("train").nbytes + packed.images("test").nbytes > MOST_BYTES:
+        sentences.append(f"More than {MOST_BYTES / 1e9:.1f} GB of pictures are not compared with one another: where "
+                         "validation or test holds copies of training pictures, its error is too low."
+                         )  # fmt: skip
+    else:
         own = _Prints.of(packed, "train")
         train = own.at(indices["train"].numpy())
         sentences += _about_copies("validation", own.at(indices["val"].numpy()), train)

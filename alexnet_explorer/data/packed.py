@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -160,12 +160,14 @@ class PackedWriter:
 
     A context manager; what was not finished is removed. With `resume`, what `keep` has noted stays where the work is
     broken off, but for a DataError, and the next writer of the same name, classes and `fingerprint` goes on from
-    there: at the file number `position` of its source. One process at a time may do so.
+    there: at the file number `position` of its source. One process at a time may do so. What was kept is read again
+    for its digest, which takes minutes for a large set; `hear` is told how many bytes of how many are done.
     """
 
     def __init__(
-        self, name: str, classes: Sequence[str], size: int, fingerprint: str = "", *, resume: bool = False
-    ) -> None:
+        self, name: str, classes: Sequence[str], size: int, fingerprint: str = "", *, resume: bool = False,
+        hear: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:  # fmt: skip
         self.name = clean_name(name)
         self.classes = tuple(classes)
         self.size = size
@@ -188,9 +190,13 @@ class PackedWriter:
         self._files: dict[tuple[Split, _Kind], IO[bytes]] = {
             key: path.open("r+b" if path.exists() else "w+b") for key, path in paths.items()
         }
-        if not self._go_on():
-            for split in SPLITS:
-                self._write_headers(split, 0)
+        try:
+            if not self._go_on(hear):
+                for split in SPLITS:
+                    self._write_headers(split, 0)
+        except BaseException:
+            self._close()  # what was kept stays
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -198,10 +204,13 @@ class PackedWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in self._files.values():
-            file.close()
+        self._close()
         if not self.position or isinstance(error, DataError) or error is None:
             shutil.rmtree(self._part, ignore_errors=True)
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
 
     def count(self, split: Split) -> int:
         """The number of images added so far."""
@@ -241,25 +250,34 @@ class PackedWriter:
         write_atomic(self._part / _PROGRESS, note.getvalue())
         self.position = position
 
-    def _go_on(self) -> bool:
+    def _go_on(self, hear: Callable[[int, int], None]) -> bool:
         """Take up what another writer kept, if there is anything, and it is whole."""
         try:
             with np.load(self._part / _PROGRESS) as note:
                 if str(note["about"]) != self._about:
                     return False
-                for split, count in zip(SPLITS, note["counts"].tolist(), strict=True):
-                    self._take_up(split, count)
+                counts = note["counts"].tolist()
+                total, before = sum(counts) * self.size**2 * 3, 0
+                for split, count in zip(SPLITS, counts, strict=True):
+                    for done in self._take_up(split, count):
+                        hear(before + done, total)
+                    before += count * self.size**2 * 3
                 self._sum, self._products = note["sum"], note["products"]
                 self.skipped = json.loads(str(note["skipped"]))
                 self.position = int(note["position"])
+        except DataError:  # of who hears, and wants it to end
+            raise
         except (OSError, EOFError, LookupError, ValueError, BadZipFile):
             self._labels = {split: [] for split in SPLITS}
             self._hashes = {split: hashlib.sha256() for split in SPLITS}
             return False
         return True
 
-    def _take_up(self, split: Split, count: int) -> None:
-        """Read again what is there, for its digest; what was written after the last note is cut off."""
+    def _take_up(self, split: Split, count: int) -> Iterator[int]:
+        """Read again what is there, for its digest; what was written after the last note is cut off.
+
+        Gives the number of bytes read so far, again and again.
+        """
         self._write_headers(split, count)
         images, labels = self._files[split, "images"], self._files[split, "labels"]
         start, left = images.tell(), count * self.size**2 * 3
@@ -269,6 +287,7 @@ class PackedWriter:
                 raise EOFError
             self._hashes[split].update(chunk)
             left -= len(chunk)
+            yield count * self.size**2 * 3 - left
         images.truncate(start + count * self.size**2 * 3)
         begin = labels.tell()
         self._labels[split] = [np.frombuffer(labels.read(count * 8), "<i8", count).astype(np.int64)]

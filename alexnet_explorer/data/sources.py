@@ -92,7 +92,8 @@ def _prepare(source: str | Path, name: str | None, progress: Progress) -> Packed
     except (OSError, RuntimeError):  # a text that cannot be a path
         is_folder = is_file = False
     if is_folder:
-        return _prepare_tree(folder_tree(path), _label(path.resolve().name, "folder"), name, progress)
+        tree = folder_tree(path, lambda found: progress(0, f"looking through the folder: {found:,} pictures so far"))
+        return _prepare_tree(tree, _label(path.resolve().name, "folder"), name, progress)
     if is_file:
         with open_zip(path) as tree:
             return _prepare_tree(tree, _label(path.stem, "zip"), name, progress)
@@ -294,8 +295,11 @@ def _pack_tree(
         except ImageError as error:
             return error
 
+    def read_again(done: int, whole: int) -> None:
+        progress(0, f"reading again what was packed before: {done / 1e6:,.1f} of {whole / 1e6:,.1f} MB")
+
     with (
-        PackedWriter(name, distinct_labels(folders, labels), size, fingerprint, resume=True) as writer,
+        PackedWriter(name, distinct_labels(folders, labels), size, fingerprint, resume=True, hear=read_again) as writer,
         ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_READERS)) as readers,
     ):
         writer.folders = tuple(map(printable, folders)) if writer.classes != tuple(map(printable, folders)) else ()

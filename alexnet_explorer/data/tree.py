@@ -72,8 +72,11 @@ def _wanted(name: str) -> bool:
     return name == CLASS_NAMES or PurePosixPath(name).suffix.lower() in PICTURE_ENDINGS
 
 
-def folder_tree(root: Path) -> Tree:
-    """Links are not followed: they may lead anywhere, and in circles."""
+def folder_tree(root: Path, hear: Callable[[int], None] = lambda found: None) -> Tree:
+    """Links are not followed: they may lead anywhere, and in circles.
+
+    `hear` is told, with each folder, how many pictures were found so far.
+    """
 
     def read(path: str) -> bytes:
         try:
@@ -86,6 +89,7 @@ def folder_tree(root: Path) -> Tree:
     bases = [""]
     while bases:
         base = bases.pop()
+        hear(len(tree.files))
         try:
             with os.scandir(root / base) as entries:
                 for entry in entries:

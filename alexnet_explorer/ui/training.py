@@ -125,6 +125,10 @@ def _choose_data(sets: Mapping[str, PackedSet]) -> None:
     st.selectbox("Data set", names, key="train_data", on_change=_take_data)
     name = settings["data"]
     st.caption(describe_set(sets[name]) if name in sets else f"{SOURCES[name]}.")
+    if name in sets and (skipped := sets[name].skipped):
+        with st.expander(f"Files that could not be read: {len(skipped):,}", icon=":material/broken_image:"):
+            st.caption("They are left out: save them again as JPEG or PNG, and add the data set anew.")
+            st.dataframe({"file": list(skipped)}, key="train_skipped", hide_index=True, alt="Their names")
     with st.expander("Your own pictures", icon=":material/folder_zip:"):
         _upload()
 
@@ -133,8 +137,6 @@ def describe_set(packed: PackedSet) -> str:
     """How many images of what, in one line."""
     parts = [f"{packed.count('train'):,} training and {packed.count('test'):,} test images"]
     parts += [f"{packed.size}×{packed.size} pixels", f"{len(packed.classes)} classes"]
-    if packed.skipped:
-        parts.append(f"{len(packed.skipped)} files were left out, as they cannot be read")
     return ", ".join(parts) + "."
 
 

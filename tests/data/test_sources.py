@@ -394,9 +394,36 @@ def test_packing_goes_on_where_it_was_killed(tmp_path, data_root, uninterrupted,
     monkeypatch.setattr(sources, "read_square", lambda *arguments: read.append(arguments[1]) or whole(*arguments))
     heard = []
     found = prepare(tmp_path / "large", progress=lambda share, text: heard.append((share, text)))
-    assert len(read) <= 80 and "of 780 pictures" in heard[0][1] and heard[0][0] > 0.85
+    again = [text for _, text in heard if "reading again what was packed before" in text]
+    shares = [share for share, text in heard if "of 780 pictures" in text]
+    assert len(read) <= 80 and shares[0] > 0.85
+    assert len(again) == 1 and again[0].endswith(": 0.1 of 0.1 MB")  # 699 pictures of 8×8×3 bytes
     assert_same_set(found, uninterrupted)
     assert list((data_root / "packed").glob(".*.part")) == []
+
+
+def test_who_stops_while_it_is_read_again_loses_nothing(tmp_path, data_root, uninterrupted, monkeypatch):
+    broken_off(tmp_path / "large", KeyboardInterrupt(), monkeypatch)
+
+    def stop(share, text):
+        if "reading again" in text:
+            raise DataError("Stopped.")
+
+    with pytest.raises(DataError, match="Stopped"):
+        prepare(tmp_path / "large", progress=stop)
+    read = []
+    whole = sources.read_square
+    monkeypatch.setattr(sources, "read_square", lambda *arguments: read.append(arguments[1]) or whole(*arguments))
+    assert_same_set(prepare(tmp_path / "large"), uninterrupted)
+    assert len(read) < 300
+
+
+def test_the_listing_of_a_folder_says_how_far_it_is(tmp_path, data_root):
+    heard = []
+    prepare(write_folders(tmp_path / "pets", {"cat": 3, "dog": 4}), progress=lambda share, text: heard.append(text))
+    listed = [text for text in heard if text.startswith("looking through the folder: ")]
+    assert len(listed) == 3 and listed[0].endswith(" 0 pictures so far")
+    assert listed[2].split()[4] in ("3", "4")  # one of the two class folders
 
 
 def broken_off(root, error, monkeypatch, after=600):

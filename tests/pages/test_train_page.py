@@ -260,6 +260,19 @@ def test_a_zip_of_class_folders_becomes_a_data_set(visit, root, started):
     assert (run.config.data.name, run.config.model.num_classes) == ("my *pets*", 2)
 
 
+def test_the_pictures_that_could_not_be_read_are_named(visit):
+    visitor = visit("train")
+    data = io.BytesIO(zipped(*(f"{animal}/{n}.png" for animal in ("cats", "dogs") for n in range(3))))
+    with zipfile.ZipFile(data, "a") as archive:
+        archive.writestr("dogs/letter.jpg", "Dear diary")
+    assert not [fold for fold in visitor.expander if "could not be read" in fold.label]
+    visitor.file_uploader(key="train_zip").set_value(("pets.zip", data.getvalue(), "application/zip")).run()
+    press(visitor, "Add this data set")
+    (fold,) = (fold for fold in visitor.expander if "could not be read" in fold.label)
+    assert fold.label == "Files that could not be read: 1"
+    assert fold.dataframe[0].value["file"].tolist() == ["dogs/letter.jpg"]
+
+
 def test_a_zip_that_is_no_data_set_is_refused_in_words(visit):
     visitor = visit("train")
     for data, words in ((b"no zip file", "is not a zip file"), (zipped("cats/1.png"), "one class only")):

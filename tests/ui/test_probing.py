@@ -179,6 +179,8 @@ def test_sizes_are_read_at_a_glance():
 def test_its_process_is_told_to_give_way_to_the_page_after_a_while(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "QUICK_SECONDS", 7.5)
     said = f"import os; print(os.environ[{local.GIVE_WAY!r}])"
-    with (tmp_path / "errors").open("wb") as errors:
-        with local.ask(["timeit", "-n1", "-r1", said], "", errors) as process:
-            assert process.stdout.readline() == "7.5\n"
+    with (
+        (tmp_path / "errors").open("wb") as errors,
+        local.ask(["timeit", "-n1", "-r1", said], "", errors) as process,
+    ):
+        assert process.stdout.readline() == "7.5\n"
