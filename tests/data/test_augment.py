@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from scipy.ndimage import map_coordinates
+from scipy.ndimage import shift as scipy_shift
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
@@ -170,6 +172,51 @@ def test_a_rotation_is_torchvisions_away_from_the_border(degrees):
     assert difference.max() <= 2
     wrong_way = tv.rotate(image.permute(2, 0, 1), -degrees, InterpolationMode.BILINEAR).permute(1, 2, 0)
     assert (found.int() - wrong_way.int())[inside, inside].abs().max() > 10
+
+
+@pytest.mark.parametrize(("degrees", "down", "right"), [(0, 7, 0), (0, 0, -5), (12, 6, -4), (-33, -3, 9), (90, 5, 2)])
+def test_a_rotation_and_a_shift_together_are_torchvisions_away_from_the_border(degrees, down, right):
+    image = smooth(64)
+    angle, shift = torch.tensor([math.radians(degrees)]), torch.tensor([[down, right]], dtype=torch.float)
+    found = rotate_and_shift(image[None], angle, shift)[0]
+    # torchvision's angle goes clockwise here, and its shift comes after it, to the right and down.
+    expected = tv.affine(image.permute(2, 0, 1), -degrees, [right, down], 1.0, [0.0], InterpolationMode.BILINEAR)
+    known = tv.affine(torch.full((1, 64, 64), 255.0), -degrees, [right, down], 1.0, [0.0], InterpolationMode.BILINEAR)
+    inside = known[0] > 254  # elsewhere torchvision sees black, and the image is mirrored here
+    assert inside.float().mean() > 0.6
+    assert (found.int() - expected.permute(1, 2, 0).int())[inside].abs().max() <= 1
+
+
+def turned_and_moved(image, degrees, down, right):
+    """SciPy's bilinear answer for the whole picture, mirrored at its border, by coordinates of our own."""
+    side, angle = len(image), math.radians(degrees)
+    middle = (side - 1) / 2
+    y, x = np.mgrid[:side, :side].astype(np.float64)
+    up, across = middle - (y - down), x - right - middle  # y grows downwards, angles upwards
+    before_y = middle - (math.cos(angle) * up - math.sin(angle) * across)
+    before_x = middle + math.sin(angle) * up + math.cos(angle) * across
+    channels = [map_coordinates(channel, [before_y, before_x], order=1, mode="reflect")
+                for channel in image.double().permute(2, 0, 1).numpy()]  # fmt: skip
+    return np.stack(channels, -1)
+
+
+@pytest.mark.parametrize("picture", [noise, smooth])
+@pytest.mark.parametrize(
+    ("degrees", "down", "right"), [(7, 0, 0), (-25, 0, 0), (180, 0, 0), (14, 3.3, -5.6), (-9, -8, 2.5)]
+)
+def test_the_whole_picture_is_turned_and_moved_as_scipy_does(picture, degrees, down, right):
+    image = picture(33)
+    angle, shift = torch.tensor([math.radians(degrees)]), torch.tensor([[down, right]], dtype=torch.float)
+    found = rotate_and_shift(image[None], angle, shift)[0].numpy().astype(float)
+    assert np.abs(found - turned_and_moved(image, degrees, down, right)).max() < 0.51  # rounded to whole levels
+
+
+@pytest.mark.parametrize(("down", "right"), [(0.5, 0), (0, -0.25), (2.7, 3.1), (-4.4, 0.9)])
+def test_a_fractional_shift_is_scipys(down, right):
+    image = noise(24)
+    found = rotate_and_shift(image[None], None, torch.tensor([[down, right]]))[0].numpy().astype(float)
+    expected = scipy_shift(image.double().numpy(), (down, right, 0), order=1, mode="reflect")
+    assert np.abs(found - expected).max() < 0.51
 
 
 def test_a_positive_angle_turns_counter_clockwise():
