@@ -177,7 +177,7 @@ def curves(runs: Sequence[Run], named: Mapping[str, str]) -> list[Chart]:
     return charts
 
 
-def provenance(runs: Sequence[Run], named: Mapping[str, str]) -> list[Table]:
+def provenance(runs: Sequence[Run], named: Mapping[str, str]) -> list[Text | Table]:
     """What each run is: state, seed, data, weights, time; the machine and versions that computed it; what was noted."""
     columns = [
         Column("run"), Column("id"), Column("state"), Column("epochs", "g"), Column("seed"), Column("data"),
@@ -190,18 +190,20 @@ def provenance(runs: Sequence[Run], named: Mapping[str, str]) -> list[Table]:
         digest = digest_of(read_bytes(weights)) if weights else None
         rows.append([named[run.id], run.id, status.state, status.epoch, config.train.seed, config.data.name,
                      config.data.digest or None, digest, status.seconds, status.img_per_s])  # fmt: skip
-    facts = {run.id: _flat(run.env() or {}) for run in runs}
-    keys = list(dict.fromkeys(key for known in facts.values() for key in known))
-    machines = [[named[run.id], *(facts[run.id].get(key) for key in keys)] for run in runs]
-    tables = [
+    facts = [(run, _flat(part)) for run in runs for part in run.sessions() or [{}]]
+    keys = list(dict.fromkeys(key for _, known in facts for key in known))
+    machines = [[named[run.id], *(known.get(key) for key in keys)] for run, known in facts]
+    parts: list[Text | Table] = [
         Table("Seeds, data, weights, time", columns, rows),
         Table("Hardware and versions", [Column("run"), *map(Column, keys)], machines),
     ]
+    if mixed := [named[run.id] for run in runs if len(run.codes()) > 1]:
+        parts.append(Text(f"Not one experiment: after a stop, other code went on with {', '.join(mixed)}."))
     notes = {run.id: read_notes(run.path) for run in runs}
     if any(said.tags or said.note for said in notes.values()):
         written = [[named[run_id], ", ".join(said.tags), said.note] for run_id, said in notes.items()]
-        tables.append(Table("Notes", [Column("run"), Column("tags"), Column("note")], written))
-    return tables
+        parts.append(Table("Notes", [Column("run"), Column("tags"), Column("note")], written))
+    return parts
 
 
 def how_to_repeat(runs: Sequence[Run], named: Mapping[str, str]) -> list[Text | Code]:

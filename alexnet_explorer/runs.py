@@ -196,6 +196,27 @@ class Run:
             raise RunError(f"run {self.id}: its env.json cannot be read (it is no object)")
         return env
 
+    def sessions(self) -> list[dict[str, Any]]:
+        """What env.json says of each part of the training that another machine, version or code computed, in order.
+
+        Each has the step `from_step` that it began at. Empty before the run has begun. Raises RunError.
+        """
+        env = self.env()
+        if env is None:
+            return []
+        parts = env.get("sessions", [])
+        known = isinstance(parts, list) and all(
+            isinstance(part, dict) and isinstance(part.get("from_step"), int) for part in parts
+        )
+        return parts if parts and known else [{"processes": 1, **env, "from_step": 0}]
+
+    def codes(self) -> list[str]:
+        """The digests of the code of its parts, each once, as far as they were noted and can be read."""
+        try:
+            return list(dict.fromkeys(str(part["code"]) for part in self.sessions() if part.get("code")))
+        except RunError:
+            return []
+
     @property
     def title(self) -> str:
         """The name that a person gave it, else preset, data, and the toggles that differ from the preset."""

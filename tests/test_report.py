@@ -10,10 +10,10 @@ import pytest
 
 from alexnet_explorer.commands import repeat_command
 from alexnet_explorer.config import RunConfig
-from alexnet_explorer.document import Chart, Code, Table
+from alexnet_explorer.document import Chart, Code, Table, Text
 from alexnet_explorer.notes import Notes, write_notes
 from alexnet_explorer.report import comparison, default_names
-from alexnet_explorer.runs import create_run
+from alexnet_explorer.runs import Run, create_run
 from alexnet_explorer.weights_file import digest_of
 
 
@@ -71,6 +71,19 @@ def test_it_names_seeds_data_weights_and_the_machine(report, runs):
     machine, _ = table(report, "Hardware")
     env = json.loads((runs[0].path / "env.json").read_bytes())
     assert machine["hardware"] == env["hardware"] and machine["versions.torch"] == env["versions"]["torch"]
+
+
+def test_each_part_of_a_run_is_told_and_that_other_code_went_on(runs, monkeypatch):
+    env = runs[0].env()
+    sessions = [{**env["sessions"][0], "hardware": "abacus"}, {**env["sessions"][0], "code": "d1ff", "from_step": 9}]
+    whole = {**env, "sessions": sessions}
+    monkeypatch.setattr(Run, "env", lambda run: whole if run.id == runs[0].id else env)
+    report = comparison(runs)
+    machines = table(report, "Hardware")
+    assert [(row["hardware"], row["from_step"]) for row in machines[:2]] == [("abacus", "0"), (env["hardware"], "9")]
+    assert len(machines) == len(runs) + 1
+    (told,) = (text.words for text in parts(report, Text) if "other code" in text.words)
+    assert told.endswith(f"went on with {machines[0]['run']}.")
 
 
 def test_it_has_the_command_and_every_setting_of_each_run(report, runs):

@@ -297,6 +297,19 @@ def test_differences_are_the_fields_that_are_not_the_same_everywhere():
     assert differences({"a": one, "b": RunConfig()}) == differences({}) == {}
 
 
+def test_a_run_knows_who_computed_its_parts(run):
+    assert run.sessions() == run.codes() == []  # it has not begun
+    old = {"device": "cpu", "precision": "fp32", "threads": 1, "code": "c0de"}
+    (run.path / "env.json").write_text(json.dumps(old))
+    assert run.sessions() == [{**old, "processes": 1, "from_step": 0}] and run.codes() == ["c0de"]
+    parts = [{**old, "code": code, "from_step": step} for step, code in ((0, "c0de"), (7, "d1ff"), (9, "c0de"))]
+    (run.path / "env.json").write_text(json.dumps({**old, "sessions": parts}))
+    assert run.sessions() == parts and run.codes() == ["c0de", "d1ff"]
+    for damage in ("[", '{"code": "c0de", "sessions": 3}', '{"code": "c0de", "sessions": [{"from_step": "x"}]}'):
+        (run.path / "env.json").write_text(damage)
+        assert run.codes() == ([] if damage == "[" else ["c0de"])
+
+
 def test_what_the_machine_settled_is_part_of_what_was_computed(run):
     assert run.as_computed() == run.config and run.config.train.precision == "auto"
     env = {"device": "cpu", "precision": "bf16", "threads": 3, "hardware": "abacus", "versions": {}}

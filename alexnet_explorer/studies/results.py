@@ -21,7 +21,7 @@ from .statistics import (
     paired_ratio,
 )
 from .study import UNITS, Arm, Claim, Contrast, Measure, Study
-from .survey import Survey, code_of, reading_of
+from .survey import Survey, reading_of
 
 Word = Literal["held", "contradicted", "difference", "open", "not run yet"]  # difference: where nothing is claimed
 Outcome = float | Time
@@ -126,7 +126,7 @@ class Results:
         said += [f"{arm.name}: no value of the sweep trains, so this arm has no runs" for arm in self.survey.hopeless]
         runs = [run for run, _ in self.outcomes.values()]
         for what, values in (
-            ("versions of the code", {code_of(run) for run in runs}),
+            ("versions of the code", {code for run in runs for code in run.codes() or [""]}),
             ("data sets of this name", {run.config.data.digest for run in runs}),
         ):
             if len(values) > 1:

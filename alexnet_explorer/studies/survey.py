@@ -55,11 +55,8 @@ class Shelf:
 
 
 def code_of(run: Run) -> str:
-    """The digest of the code that computed a run; empty where it has not begun, or began before this was noted."""
-    try:
-        return str((run.env() or {}).get("code", ""))
-    except RunError:
-        return ""
+    """The digest of the code that computed a run, or those of its parts; empty before it began, or was noted."""
+    return ", then ".join(run.codes())
 
 
 def readings_file(run: Run) -> Path:

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -96,14 +96,12 @@ def most_threads() -> int:
     return int(os.environ.get(MOST_THREADS, "0"))
 
 
-def noted(before: Mapping[str, Any] | None, facts: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """What env.json says once a process with these facts goes on from `step`: they, and under `sessions` those of
-    all parts of the training, each with the step `from_step` that it began at. Parts with the same facts are one.
+def noted(sessions: Sequence[dict[str, Any]], facts: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """What env.json says once a process with these facts goes on from `step`: they, and the sessions so far and now.
+
+    A session has the facts, and the step `from_step` that it began at; one after the other with the same facts are one.
     """
-    known: list[dict[str, Any]] = []
-    if before is not None:
-        first = {"processes": 1, **before, "from_step": 0}  # by code that kept no sessions
-        known = [part for part in before.get("sessions", [first]) if part["from_step"] < step]
+    known = [part for part in sessions if part["from_step"] < step]  # what others did was lost
     if not known or {**known[-1], **facts} != known[-1]:
         known.append({**facts, "from_step": step})
     return {**facts, "sessions": known}

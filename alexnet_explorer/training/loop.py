@@ -237,7 +237,7 @@ class _Session:
         if not self.group.leads:
             return
         facts = {**self.engine.to_json(), "processes": self.group.size}
-        write_json(self.run.path / "env.json", noted(self.run.env(), facts, self.progress.step))
+        write_json(self.run.path / "env.json", noted(self.run.sessions(), facts, self.progress.step))
         if rows.exists():
             with rows.open("r+b") as file:  # what came after the checkpoint is computed again
                 file.truncate(self.progress.metrics_bytes)

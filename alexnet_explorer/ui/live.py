@@ -143,6 +143,8 @@ def _headline(run: Run, status: Status, place: int | None) -> None:
         _log(run)
     elif status.message:
         st.warning(plain(status.message))
+    if len(run.codes()) > 1:
+        st.warning("Its parts were computed by different code: after a stop another version went on with it.")
 
 
 def _log(run: Run) -> None:

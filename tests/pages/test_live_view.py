@@ -105,6 +105,15 @@ def test_the_doctor_says_what_it_sees_and_offers_to_clone_with_a_change(visit, r
     assert not visitor.exception and visitor.link["run"] == run.id
 
 
+def test_a_run_that_other_code_went_on_with_says_so(visit, make_run):
+    run = make_run()
+    assert not visit("train", run=run.id).warning
+    parts = [{"code": code, "from_step": step} for step, code in ((0, "c0de"), (7, "d1ff"))]
+    (run.path / "env.json").write_text(json.dumps({"code": "d1ff", "sessions": parts}))
+    (warning,) = visit("train", run=run.id).warning
+    assert "computed by different code" in warning.value
+
+
 def test_a_long_title_is_cut_and_its_whole_is_a_tooltip(visit, make_run):
     run = make_run(model__preset="alexnet-32")
     heading = next(heading for heading in visit("train", run=run.id).subheader if heading.proto.help)
