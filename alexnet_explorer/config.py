@@ -243,7 +243,7 @@ class TrainConfig(_Config):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0, le=1)
     schedule: Literal["constant", "plateau", "step", "cosine", "one-cycle"] = Field(
-        "one-cycle", description="plateau is 2012's: a tenth when the validation error stops falling"
+        "one-cycle", description="plateau is 2012's: a tenth when val/loss stops falling (in 2012 the error)"
     )
     warm_up: float = Field(0.25, gt=0, lt=1, description="one-cycle: share of the training in which the rate rises")
     patience: int = Field(5, ge=1, description="plateau: epochs without a lower val/loss before the rate falls")

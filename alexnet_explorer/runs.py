@@ -49,6 +49,8 @@ STALE_AFTER_SECONDS = 120.0
 # A process that has said its last word still holds the lease while it ends.
 LEASE_SECONDS = 3.0
 
+NOT_A_NUMBER = "the loss is not a number"
+
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 SUMMARISED = ("train/", "clean/", "val/", "epoch/", "test/")  # what each layer does stays in the metrics
 
@@ -74,6 +76,11 @@ class Status:
     pid_started: float = 0.0
     heartbeat: float = 0.0  # seconds since 1970
     summary: dict[str, float] = field(default_factory=dict)  # the last value of each metric, and the best val error
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss was no number any more: from its checkpoint it would take the same steps again."""
+        return self.state == "failed" and NOT_A_NUMBER in self.message
 
     @property
     def at_work(self) -> bool:

@@ -74,7 +74,7 @@ def allowed(status: Status, queued: bool) -> frozenset[Action]:
         can.add("move")
     if status.state == "queued":
         can.add("pause" if queued else "start")
-    else:
+    elif not status.diverged:
         can.add("resume")
     if queued or status.state in ("queued", "paused"):
         can.add("stop" if status.step else "cancel")
@@ -134,6 +134,8 @@ def refusal(run: Run, status: Status, queued: bool, action: Action) -> str:
         state = "is at work"
     elif status.state == "queued":
         state = "waits in the queue already" if queued else "does not wait in the queue"
+    elif status.diverged and action in ("start", "resume"):
+        return f"run {run.id} would diverge again: clone it with a lower learning rate"
     else:
         state = f"is {status.state}"
     return f"run {run.id} {state}: it cannot be {_DONE[action]}"

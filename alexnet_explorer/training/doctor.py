@@ -10,12 +10,14 @@ sections of the paper.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal
 
 from ..config import Augmentation, RunConfig
+from ..runs import NOT_A_NUMBER
 
 Row = Mapping[str, float]
 Kind = Literal["fault", "advice", "note"]  # it does not learn; it could end better; all is as it should be
@@ -114,23 +116,31 @@ class _Case:
         shares = {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
         return {layer: share for layer, share in shares.items() if share >= threshold}
 
+    def rate_in_force(self, odd: Row | None) -> float:
+        """The rate of the step at which the loss was no number: what the message says, else the row, else the last."""
+        if said := re.search(r"at a rate of ([0-9.e+-]+)", self.message):
+            return float(said[1])
+        rows = [odd, *self.training[-1:]] if odd else self.training[-1:]
+        return next((row["learning_rate"] for row in rows if "learning_rate" in row), self.config.train.learning_rate)
+
     def rate(self, factor: float) -> Try:
         return Try("train.learning_rate", float(f"{self.config.train.learning_rate * factor:.2g}"))
 
 
 def _diverged(case: _Case) -> Finding | None:
     odd = next((row for row in (*case.training, *case.epochs) if not _finite(row)), None)
-    if odd is None and "the loss is not a number" not in case.message:
+    if odd is None and NOT_A_NUMBER not in case.message:
         return None
-    where = case.message.partition(":")[0] if odd is None else f"at step {odd['step']:.0f} the loss is not a number"
+    where = f"at step {odd['step']:.0f} {NOT_A_NUMBER}" if odd else case.message.partition(":")[0].partition(", at")[0]
+    rate = case.rate_in_force(odd)
     return Finding(
         "diverged",
         "fault",
-        f"{where[:1].upper()}{where[1:]}, at a learning rate of up to {case.config.train.learning_rate:g}.",
+        f"{where[:1].upper()}{where[1:]}, at a learning rate of {rate:.3g}.",
         "A step went so far that the next gradient was larger still, until the numbers overflowed.",
         "One rate for all layers, set by hand: 0.01 at first, and a tenth each time the validation error stood still "
         "[5]. Its rate is inside the velocity, so that a smaller one also slows what was gathered before.",
-        (case.rate(0.1), *_calmer_inputs(case)),
+        (Try("train.learning_rate", float(f"{0.1 * rate:.2g}")), *_calmer_inputs(case)),
     )
 
 

@@ -27,7 +27,7 @@ from ..data.batches import Part, TrainingData
 from ..data.packed import DataError, find_set
 from ..files import write_json
 from ..model import AlexNet, Dropout, initialise
-from ..runs import Run, RunError, State, Status, summarise, this_process
+from ..runs import NOT_A_NUMBER, Run, RunError, State, Status, summarise, this_process
 from ..weights import WeightsError, save_weights
 from .checkpoint import Progress, load_state, save_state
 from .engine import DeviceError, Engine, choose_engine, most_threads, no_memory, noted
@@ -120,7 +120,7 @@ class _Session:
     def __init__(self, run: Run, report: Report, group: Group, stack: ExitStack) -> None:
         self.run, self.config, self.report, self.group, self.stack = run, run.config, report, group, stack
         self.stopping = False
-        self.progress = Progress()
+        self.progress, self.rate = Progress(), self.config.train.learning_rate
         self.status = replace(
             run.status(), state="running", message="", epochs=self.config.train.epochs, **this_process()
         )
@@ -166,6 +166,7 @@ class _Session:
             self.model.train()
             for batch in self.data.training(progress.epoch, progress.batch, group.rows):
                 rate = learning_rate(train, progress.step / (steps * train.epochs), progress.validation_losses)
+                self.rate = rate
                 # Of dropout, so that its masks are the same after a stop.
                 torch.manual_seed(seed_of(train.seed, progress.step, DROPOUT_STREAM))
                 if group.size > 1:
@@ -285,7 +286,8 @@ class _Session:
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):
-            raise Diverged(f"at step {self.progress.step} the loss is not a number: lower train.learning_rate")
+            step = self.progress.step
+            raise Diverged(f"at step {step} {NOT_A_NUMBER}, at a rate of {self.rate:.3g}: lower train.learning_rate")
 
     def _end_epoch(self) -> None:
         progress, images = self.progress, self.data.count("train")

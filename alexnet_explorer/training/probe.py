@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import torch
 import torch.nn.functional as F
 
@@ -59,6 +60,7 @@ class Estimate:
     device: str
     precision: str
     threads: int
+    others: float  # cores that other processes of the machine kept busy meanwhile
 
 
 class Point(NamedTuple):
@@ -119,6 +121,7 @@ def estimate(
     batches = trial.batches()
     for _ in range(WARM_UP):
         trial.step(next(batches), rate)
+    load = Load()
     images, steps, start = 0, 0, time.perf_counter()
     while steps < LEAST_STEPS or time.perf_counter() - start < SECONDS:
         batch = next(batches)
@@ -127,6 +130,7 @@ def estimate(
         if stopping():
             break
     img_per_s = images / (time.perf_counter() - start)
+    others = load.of_others()
 
     model.eval()
     with torch.inference_mode(), trial.engine.autocast():
@@ -153,7 +157,28 @@ def estimate(
         device=trial.engine.device,
         precision=trial.engine.precision,
         threads=trial.engine.threads,
+        others=others,
     )
+
+
+class Load:
+    """What other processes ask of the machine's cores, from its making on."""
+
+    def __init__(self) -> None:
+        self._start = self._seen()
+
+    def of_others(self) -> float:
+        """The cores that they kept busy, on the average."""
+        seconds, busy, own = (now - then for now, then in zip(self._seen(), self._start, strict=True))
+        return max(0.0, (busy - own) / seconds)
+
+    @staticmethod
+    def _seen() -> tuple[float, float, float]:
+        """Seconds of the clock, of all busy cores, of this process."""
+        cores, own = psutil.cpu_times(), psutil.Process().cpu_times()
+        idle = cores.idle + getattr(cores, "iowait", 0.0)
+        guests = getattr(cores, "guest", 0.0) + getattr(cores, "guest_nice", 0.0)  # in user and nice, too
+        return time.perf_counter(), sum(cores) - idle - guests, own.user + own.system
 
 
 def peak_memory() -> int:

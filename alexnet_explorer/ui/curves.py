@@ -66,7 +66,10 @@ def choose(key: str, begin: Scales | None = None) -> Scales:
 
 
 def show(kept: Kept, scales: Scales, summary: Mapping[str, float]) -> None:
-    """Loss and error side by side, and the learning rate under them."""
+    """Loss and error side by side, and the learning rate under them, once there is something to draw."""
+    if not (kept["train"] or kept["val"]):
+        st.caption("The curves come with the first steps.")
+        return
     for column, (metric, figure) in zip(st.columns(2), charts(kept, scales).items(), strict=True):
         with column:
             draw(figure, f"watched_{metric}", in_words(metric, summary))

@@ -29,7 +29,7 @@ def show(status: Status, kept: Kept) -> None:
         "Energy, estimated": (energy_text(energy) if energy else "–", assumed),
         "Cost, estimated": (cost_text(energy * price) if energy else "–", assumed),
     }
-    if status.state != "done":
+    if status.state != "done" or "test/top1_error" not in summary:  # a set may have no test images
         del shown["Test error"]
     for label, (value, about) in shown.items():
         place.metric(label, value, help=about, width=NUMBER_WIDTH)

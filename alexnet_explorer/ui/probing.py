@@ -34,6 +34,7 @@ Kind = Literal["estimate", "rate"]
 REFRESH_SECONDS = 0.5
 KEPT = 64  # results of this server
 CHART_HEIGHT = 260  # pixels
+NOTICED = 0.3  # cores; what other processes take below it changes little
 SMOOTHING = 0.9  # as the range test smooths its losses
 
 TEXTS: dict[Kind, str] = {"estimate": "Measuring a few steps", "rate": "Loading PyTorch"}
@@ -183,7 +184,11 @@ def show_estimate(config: RunConfig, epochs: int = 0, place: str = "") -> None:
     for column, (label, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
         column.metric(label, value)
     device = {"cpu": f"the CPU, {result['threads']} thread{'s' * (result['threads'] > 1)}", "cuda": "the GPU"}
-    beside = "; a run was at work beside it, without which it is quicker" if probe.busy else ""
+    beside = ""
+    if probe.busy:
+        beside = "; a run was at work beside it, without which it is quicker"
+    elif result["others"] >= NOTICED:
+        beside = f"; other processes kept {result['others']:.1f} cores busy meanwhile, without which it is quicker"
     st.caption(f"{duration(result['epoch_seconds'])} an epoch, {result['img_per_s']:,.0f} images per second, "
                f"measured by a few steps on {device[result['device']]}, in {result['precision']}{beside}.")  # fmt: skip
 

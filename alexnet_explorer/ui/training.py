@@ -55,8 +55,9 @@ PAPER: dict[str, str] = {
     "train.average": "Not in the paper. The mean of the weights after each of these steps is what is validated and "
     "kept.",
     "train.weight_decay": "0.0005 in 2012, where it was found to lower the training error, too [5].",
-    "train.schedule": "In 2012 the rate was divided by 10 when the validation error stopped falling, three times: "
-    "plateau [5]. One-cycle rises and falls once, and needs fewer epochs.",
+    "train.schedule": "In 2012 the rate was divided by 10 when the validation error stopped falling, three times [5]. "
+    "Plateau does so when the validation loss, which is finer, has not fallen for some epochs. One-cycle rises and "
+    "falls once, and needs fewer epochs.",
     "train.batch_size": "128 images in 2012 [5].",
     "train.epochs": "About 90 in 2012 [5].",
     "train.device": "In 2012 it took two GTX 580 with 3 GB each, for five to six days [5].",

@@ -58,6 +58,16 @@ def test_what_can_be_done_with_a_run(name, queued, actions):
     assert allowed(STATUSES[name], queued) == actions
 
 
+def test_a_run_that_diverged_is_not_resumed_to_the_same_end(tmp_path, small, packed):
+    run = new_run(small(), packed, tmp_path / "runs")
+    run.settle("failed", "at step 3 the loss is not a number, at a rate of 4: lower train.learning_rate")
+    assert allowed(run.status(), False) == {"delete"}
+    with pytest.raises(RunError, match="would diverge again: clone it with a lower learning rate"):
+        Queue(run.path.parent).add(run)
+    run.settle("failed", "the disk is full: free some space (state.safetensors); then resume the run")
+    assert allowed(run.status(), False) == {"resume", "delete"}
+
+
 def test_runs_that_ended_leave_and_those_at_work_come_first():
     book = Book(("done", "paused", "gone", "new", "running", "stopped", "interrupted", "failed", "starting"),
                 slots={"done": 0, "running": 1, "gone": 2})  # fmt: skip

@@ -63,6 +63,23 @@ def test_how_the_curves_are_drawn_outlives_a_walk_over_the_pages(visit, make_run
     assert figure["layout"]["yaxis"]["type"] == "log" and len(figure["data"]) == 4
 
 
+def test_a_run_that_waits_has_no_charts_whatever_the_scale(visit, rows):
+    visitor = visit("train", run=rows().id)
+    assert visitor.says("The curves come with the first steps") and not visitor.get("plotly_chart")
+    visitor.toggle(key="watched_log").set_value(True).run()
+    assert not visitor.exception and not visitor.get("plotly_chart")
+    assert visit("train", run=rows({"train/loss": 2.0}).id).get("plotly_chart")
+
+
+def test_a_set_without_test_images_has_no_test_error(visit, make_run):
+    run = make_run()
+    assert metrics(visit("train", run=run.id))["Test error"].endswith("%")
+    status = run.status()
+    kept = {name: value for name, value in status.summary.items() if not name.startswith("test/")}
+    run.write_status(replace(status, summary=kept))
+    assert "Test error" not in metrics(visit("train", run=run.id))
+
+
 def test_the_learning_rate_is_drawn_where_it_was_noted(visit, rows):
     row = {"train/loss": 1.0, "train/top1_error": 0.5}
     visitor = visit("train", run=rows(row | {"learning_rate": 0.02}, row | {"learning_rate": 0.005}).id)

@@ -19,7 +19,7 @@ from alexnet_explorer.weights import load_weights, parse_weights
 
 ESTIMATE = {
     "parameters": 578_250, "img_per_s": 1234.4, "epoch_seconds": 21.0, "total_seconds": 605.0,
-    "memory_bytes": 612_000_000, "gpu_memory_bytes": 0, "device": "cpu", "precision": "bf16", "threads": 2,
+    "memory_bytes": 612_000_000, "gpu_memory_bytes": 0, "device": "cpu", "precision": "bf16", "threads": 2, "others": 0.1,
 }  # fmt: skip
 POINTS = [[10 ** (n / 8 - 4), 2.3 - n / 20] for n in range(20)]
 
@@ -124,6 +124,18 @@ def test_a_run_at_work_is_told_before_and_after_as_it_takes_time(visit, answer, 
     assert visitor.says("what is measured now is slower than it will be")
     press(visitor, "probe_estimate")
     assert visitor.says("a run was at work beside it")
+
+
+def test_what_else_the_machine_did_while_it_was_measured_is_told(visit, answer):
+    answer({"result": ESTIMATE | {"others": 1.42}})
+    visitor = press(visit("train"), "probe_estimate")
+    assert visitor.says("other processes kept 1.4 cores busy meanwhile")
+
+
+def test_what_others_hardly_do_is_no_matter(visit, answer):
+    answer({"result": ESTIMATE})
+    visitor = press(visit("train"), "probe_estimate")
+    assert visitor.says("measured by a few steps") and not visitor.says("cores busy")
 
 
 def test_why_it_cannot_be_measured_is_told(visit, answer):

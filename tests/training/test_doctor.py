@@ -7,7 +7,7 @@ import pytest
 from alexnet_explorer.config import RunConfig, preset_config
 from alexnet_explorer.runs import GALLERY, Run, new_run
 from alexnet_explorer.training import doctor
-from alexnet_explorer.training.doctor import diagnose
+from alexnet_explorer.training.doctor import Try, diagnose
 from alexnet_explorer.training.loop import train
 
 LN10 = math.log(10)
@@ -126,6 +126,24 @@ def test_a_tiny_loss_that_doubles_is_not_rising():
 
 def test_a_loss_far_above_guessing_is_rising_from_the_start():
     assert names(curve(lambda epoch: 1.15 * LN10, epochs=5))[0] == "rising"
+
+
+@pytest.mark.parametrize(
+    ("message", "rows", "rate"),
+    [  # of a rate of 0.05 at most
+        ("at step 7 the loss is not a number, at a rate of 0.004: lower train.learning_rate", [], 0.004),
+        ("at step 99 the loss is not a number: lower train.learning_rate", [{"learning_rate": 0.02}], 0.02),
+        ("at step 9 the loss is not a number: lower train.learning_rate", [], 0.05),
+        ("", [{"learning_rate": 0.02}, {"learning_rate": 0.0005, "train/loss": math.nan}], 0.0005),
+    ],
+)
+def test_the_rate_to_try_is_a_tenth_of_that_at_which_it_diverged(message, rows, rate):
+    config = CONFIG.with_settings({"train.learning_rate": 0.05})
+    whole = [{"step": 10 * n, "epoch": n / 9, "train/loss": 2.0, **row} for n, row in enumerate(rows, start=1)]
+    finding = diagnose(config, whole, message)[0]
+    assert finding.name == "diverged" and f"at a learning rate of {rate:g}." in finding.sees
+    assert "at a rate" not in finding.sees
+    assert finding.tries[0] == Try("train.learning_rate", pytest.approx(rate / 10))
 
 
 def test_a_run_that_diverged_is_told_from_its_message_alone(packed, small, tmp_path):

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from collections import namedtuple
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def start(*arguments, module=True):
 
 
 # The estimate
+
+
+def test_the_load_of_others_is_what_is_busy_but_for_this_process(monkeypatch):
+    Times = namedtuple("Times", "user nice system idle iowait guest guest_nice")
+    machine = iter([Times(10, 0, 5, 100, 3, 1, 0), Times(22, 1, 6, 110, 4, 2, 0)])
+    own = iter([namedtuple("Own", "user system")(4, 1), namedtuple("Own", "user system")(9, 2)])
+    clock = iter([50.0, 58.0])
+    monkeypatch.setattr(probe.psutil, "cpu_times", lambda: next(machine))
+    monkeypatch.setattr(probe.psutil.Process, "cpu_times", lambda self: next(own))
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: next(clock))
+    # In 8 s the cores were busy for 14 s, a guest's second being one of `user`'s, and 6 of them by this process.
+    assert probe.Load().of_others() == pytest.approx((14 - 6) / 8)
 
 
 def test_the_estimate_of_a_process_of_its_own_is_what_a_run_takes(data_root, pack, small, tmp_path):
