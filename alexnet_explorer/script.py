@@ -281,7 +281,7 @@ def soften(x, share):
     padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
     across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
     softened = (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 16
-    return torch.lerp(x, softened, share.view(-1, 1, 1, 1))
+    return torch.lerp(x, softened, share.to(x).view(-1, 1, 1, 1))
 '''
 
 
@@ -311,7 +311,7 @@ _CROPPED = 'crop(pixels, drawn["top"], drawn["left"])'
 _CENTRED = "pixels[:, edge : edge + SIZE, edge : edge + SIZE]"
 _FLIPPED = 'torch.where(drawn["flip"].view(-1, 1, 1, 1), pixels.flip(2), pixels)'
 _COLOURED = 'pixels + 255 * ((drawn["alpha"] * values) @ vectors.T)[:, None, None, :]'
-_SOFTENED = 'soften(to_input(pixels), drawn["blur"])'
+_SOFTENED = 'soften(to_input(pixels)$type, drawn["blur"])'
 
 
 def _augmentation(config: RunConfig) -> list[str]:
@@ -336,7 +336,9 @@ def _augmentation(config: RunConfig) -> list[str]:
     changes += [_CROPPED if "crop" in wanted else _CENTRED]
     changes += [_FLIPPED] * ("flip" in wanted) + [_COLOURED] * ("pca-colour" in wanted)
     lines = [f"    pixels = {change}" for change in changes]
-    end = f"    return {_SOFTENED if 'blur' in wanted else 'to_input(pixels)'}"
+    # The loop keeps images as the network takes them in.
+    softened = Template(_SOFTENED).substitute(type=".bfloat16()" if config.train.precision == "bf16" else "")
+    end = f"    return {softened if 'blur' in wanted else 'to_input(pixels)'}"
     return [*blocks, _BATCH + "\n".join([*lines, end])]
 
 

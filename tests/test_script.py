@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from alexnet_explorer import cli
 from alexnet_explorer.config import preset_config
-from alexnet_explorer.data.batches import preprocessing_for
+from alexnet_explorer.data.batches import TrainingData, preprocessing_for
 from alexnet_explorer.model import AlexNet, initialise
 from alexnet_explorer.runs import config_on, new_run
 from alexnet_explorer.script import plain_script
@@ -46,6 +47,7 @@ CASES = {
         "model.in_channels": 1, "train.seed": 7,
     },
     "bf16": {"train.precision": "bf16", "train.epochs": 1},
+    "bf16, softened": {"train.precision": "bf16", "train.epochs": 1, "data.augmentation": "crop,blur"},
     "fine-tuned": {},
 }  # fmt: skip
 
@@ -111,12 +113,28 @@ def both(tmp_path_factory, pack, small):
 def test_the_script_has_the_losses_of_our_loop(both, case):
     printed, expected = both[case]
     assert printed.keys() == expected.keys()
-    tolerance = 0.03 if case == "bf16" else 1e-5  # the order of roundings is the script's own
+    rounded = case.startswith("bf16")
+    tolerance = 0.03 if rounded else 1e-5  # the order of roundings is the script's own
     for place, values in printed.items():
         assert values.keys() <= expected[place].keys() and any(name.endswith("loss") for name in values)
         for name, value in values.items():
-            if case != "bf16" or name.endswith("loss"):
+            if not rounded or name.endswith("loss"):
                 assert value == pytest.approx(expected[place][name], abs=tolerance), (place, name)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_script_softens_images_in_the_type_that_our_loop_does(precision, dtype, packed, small, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    config = config_on(small(data__augmentation="blur", train__precision=precision), packed)
+    data = TrainingData(packed, config, torch.device("cpu"), dtype)
+    ours = next(data.training(0))
+    # Of the script all that comes before the network is run, and its first batch is made.
+    text = plain_script(config, str(packed.folder))
+    parts = {"__name__": "script"}
+    exec(text[: text.index("class LRN")], parts)  # the text is our own
+    theirs = parts["training_batch"](ours.index, parts["draw"](0))
+    assert theirs.dtype == ours.x.dtype == dtype
+    torch.testing.assert_close(theirs, ours.x, rtol=0, atol=2e-6 if precision == "fp32" else 0)
 
 
 def test_the_plateau_case_has_a_rate_that_falls(both):

@@ -19,7 +19,8 @@ from alexnet_explorer.weights import load_weights, parse_weights
 
 ESTIMATE = {
     "parameters": 578_250, "img_per_s": 1234.4, "epoch_seconds": 21.0, "total_seconds": 605.0,
-    "memory_bytes": 612_000_000, "gpu_memory_bytes": 0, "device": "cpu", "precision": "bf16", "threads": 2, "others": 0.1,
+    "memory_bytes": 612_000_000, "gpu_memory_bytes": 0, "device": "cpu", "precision": "bf16", "threads": 2,
+    "others": 0.1,
 }  # fmt: skip
 POINTS = [[10 ** (n / 8 - 4), 2.3 - n / 20] for n in range(20)]
 
@@ -193,6 +194,7 @@ def test_the_script_is_that_of_the_settings(visit):
     (script,) = (code.value for code in visitor.code if code.value.startswith('"""'))
     config = chosen.planned(preset_config("alexnet-32").with_settings({"model.activation": "tanh"}), packed)
     assert script == plain_script(config, str(packed.folder)).strip()
+    assert config.train.precision == "auto" and visitor.says("auto becomes fp32 in the script")
     (download,) = visitor.main.get("download_button")
     assert download.proto.label == "Download the script"
 
