@@ -779,15 +779,15 @@ def _print_claims(studies: list[Study], runs: Path, as_json: bool) -> None:
     found = results_of(studies, runs)
     if as_json:
         _print_json({"claims": [row.to_json() for one in found for row in one.rows]})
-        return
     for one in found:
-        typer.echo(one.study.title or one.study.id)
-        if one.study.claim:
-            typer.echo(f"  claim  {one.study.claim.says}")
-        for row in one.rows:
-            typer.echo(f"  {row.verdict.word:<12} {row.name}: {row.verdict.reason}")
+        if not as_json:
+            typer.echo(one.study.title or one.study.id)
+            if one.study.claim:
+                typer.echo(f"  claim  {one.study.claim.says}")
+            for row in one.rows:
+                typer.echo(f"  {row.verdict.word:<17} {row.name}: {row.told}")
         for warning in one.warnings:
-            typer.echo(f"  note: {warning}", err=True)
+            typer.echo(f"  note: {one.study.id}: {warning}" if as_json else f"  note: {warning}", err=True)
 
 
 def _queue(ids: list[str], runs: Path, act: Callable[[Queue, Run], None]) -> None:
