@@ -414,7 +414,7 @@ def test_the_queue_is_listed_and_changed(document, call, queued):
     assert document("queue", "list", "--runs", root) == {
         "at_once": 1,
         "runs": [
-            {"id": run.id, "place": place, "status": state, "epoch": 0.0, "epochs": 3}
+            {"id": run.id, "place": place, "status": state, "epoch": 0.0, "epochs": 3, "job": "", "message": ""}
             for run, place, state in ((working, 0, "running"), (second, 1, "queued"), (third, 2, "queued"))
         ],
     }
