@@ -160,3 +160,16 @@ def test_the_command_writes_it_and_names_the_endings_it_knows(found, tmp_path, m
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     assert "a report is of one study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_the_command_names_runs_that_are_missing(form, finished, tmp_path, monkeypatch, capsys):
+    asked = parse(STUDY)
+    finished(asked.config(asked.arms()[1], 1000, 0.03, 2), [], state="stopped")
+    (tmp_path / "speed.yaml").write_text(STUDY)
+    given = ["alexnet_explorer", "study", "report", str(tmp_path / "speed.yaml"), *form]
+    monkeypatch.setattr(sys, "argv", [*given, "--runs", str(tmp_path / "runs")])
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().err
+    assert "activation tanh, seed 1000, 0.03 in the sweep: stopped at epoch 2 of 2; it is missing here" in said
