@@ -185,7 +185,7 @@ def results(survey: Survey, known: dict[tuple[Run, Measure], Outcome | None] | N
     if study.measure.reading:
         drafts, outcomes = _within(survey, study.measure.reading)
         if survey.unread:
-            notes.append(f"of {len(survey.unread)} runs that are done, the reading was not taken yet; "
+            notes.append(f"the reading of {len(survey.unread)} of the runs that are done was not taken yet; "
                          f"'study run {study.id}' takes it")  # fmt: skip
     else:
         outcomes = _outcomes(survey, study.measure, known, notes)

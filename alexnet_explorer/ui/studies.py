@@ -118,9 +118,7 @@ def _draw(study: Study, at_work: bool) -> None:
 def _verdicts(results: Results) -> None:
     for line in results.rows:
         icon, colour = BADGES[line.verdict.word]
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge(line.verdict.word, icon=icon, color=colour)  # type: ignore[arg-type]
-            st.markdown(f"{plain(line.name)}: {plain(line.told)}")
+        st.markdown(f":{colour}-badge[{icon} {line.verdict.word}] {plain(line.name)}: {plain(line.told)}")
     for warning in results.warnings:
         st.warning(plain(warning), icon=":material/warning:")
     if chart := intervals(results):

@@ -211,8 +211,9 @@ def test_effects_of_times_that_ran_out_are_bounds_and_a_row_that_nothing_says_an
     json.dumps([row.to_json() for row in rows.values()], allow_nan=False)
 
 
-@pytest.mark.parametrize("arrives", [[], ["val"]])
-@pytest.mark.parametrize("measure", study_builder.MEASURES)
+@pytest.mark.parametrize(
+    ("measure", "arrives"), [*((measure, True) for measure in study_builder.MEASURES), (study_builder.ARRIVAL, False)]
+)
 @pytest.mark.parametrize("design", study_builder.DESIGNS)
 def test_every_study_of_the_builder_is_read_with_no_seed_one_and_all(
     design, measure, arrives, read, finished, falling, ended
@@ -371,3 +372,25 @@ def test_pairs_of_which_neither_arrives_are_done_and_say_nothing(read, finished,
     headline = read(study).rows[0]
     assert headline.verdict.word == "open" and headline.estimate.n == 0 and headline.seeds == study.seeds
     assert headline.verdict.reason.startswith("not known how many times the epochs; 3 of them say nothing")
+
+
+def test_a_reading_compares_within_each_run_and_what_was_not_read_is_told(read, finished, ended):
+    study = parse("""
+id: crops
+base: {preset: alexnet-32, data: digits}
+seeds: [1, 2, 3, 4]
+stop: {epochs: 10}
+measure: {reading: ten-crop}
+claim: {says: Ten are better., direction: higher}
+""")
+    assert read(study).rows[0].verdict.reason == "no pair of runs is done; this row lacks 4 runs"
+    for seed in study.seeds:
+        run = finished(study.config(study.arms()[0], seed), ended(0.2))
+        if seed < 4:
+            (run.path / "readings.json").write_text(json.dumps({"ten-crop": [0.2, 0.21 + 0.01 * seed]}))
+    found = read(study)
+    (row,) = found.rows
+    assert row.estimate.value == pytest.approx(3) and row.seeds == (1, 2, 3) and row.unit == "percentage points"
+    assert found.warnings == [
+        "the reading of 1 of the runs that are done was not taken yet; 'study run crops' takes it"
+    ]
