@@ -208,6 +208,8 @@ def _actions(chosen: Sequence[Row], places: Mapping[str, int]) -> None:
             live.open_page("train", run=ids[0])
         if _button("Clone", "content_copy", one, "Take over its settings on the page Train, to change and start anew."):
             live.open_page("train", run=ids[0], like=ids[0])
+    if len(chosen) > lens.MOST_COMPARED:
+        st.caption(f"{len(chosen)} runs are chosen. {lens.TOO_MANY}")
     own = not any(row.in_gallery for row in chosen)
     gallery = "" if own else IN_GALLERY
     runs = {row.id: _run(row) for row in chosen}
