@@ -73,7 +73,7 @@ def choose(rows: Sequence[Row]) -> View:
             st.toggle(f"Show {archived:,} archived", key=_ARCHIVED)
         if shipped := sum(row.is_evidence for row in rows):
             st.toggle(f"Show {shipped:,} of the ledger", key=_SHIPPED,
-                      help="Runs that ship with the project: the verdicts of the page Studies rest on them.")  # fmt: skip
+                      help="They ship with the project: the verdicts of the page Studies rest on them.")  # fmt: skip
     _remember()
     now = st.session_state
     return View(now[_FILTER], now[_SORT], now[_DOWN], now[_GROUP], now[_METRIC], now[_ARCHIVED], now[_SHIPPED],

@@ -200,8 +200,10 @@ def measure(browser: Browser, server: Server, action: Action, repeats: int) -> N
     page.on("response", lambda response: "/media/" in response.url and received.append(len(response.body())))
     compared = ",".join(run.id for run in list_runs(server.runs, gallery=False))
     page.goto(f"{server.url}/{action.page}?models={NAME}&compared={compared}{action.query}")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
     settled(page)
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(3000)  # a fresh server draws its first page twice
+    settled(page)
     page.evaluate(WATCH)
     for turn in range(-2, repeats):
         received.clear()
