@@ -42,19 +42,23 @@ COMPARED, EPOCHS, ROWS = 20, 200, 10  # runs, and of each: epochs, and rows of t
 # Records when the visitor did something, and when the page's script came to its end.
 WATCH = """
 () => {
-  const app = document.querySelector('[data-testid="stApp"]');
-  window.told = { acted: null, ended: null, ran: false };
+  window.told = { acted: null, ended: null, ran: false, drawn: null };
   const act = () => { window.told.acted ??= performance.now(); };
   for (const kind of ["click", "keydown", "mouseup"]) document.addEventListener(kind, act, true);
   new MutationObserver((records) => {
     // A quick script has begun and ended before this hears of it.
     if (records.some((one) => one.oldValue === "running")) window.told.ran = true;
-    const state = app.getAttribute("data-test-script-state");
+    const state = document.querySelector('[data-testid="stApp"]').getAttribute("data-test-script-state");
     if (state === "running") window.told.ran = true;
     if (state === "notRunning" && window.told.ran) window.told.ended = performance.now();
-  }).observe(app, { attributeFilter: ["data-test-script-state"], attributeOldValue: true });
+  }).observe(document.body, { subtree: true, attributeFilter: ["data-test-script-state"], attributeOldValue: true });
+  // Of a part of the page that is drawn again by itself, the state may never be seen: then what it drew last counts.
+  new MutationObserver(() => { if (window.told.acted) window.told.drawn = performance.now(); })
+    .observe(document.querySelector('[data-testid="stMain"]'), { subtree: true, childList: true });
 }
 """
+
+ENDED = "() => told.ended !== null || (told.drawn !== null && performance.now() - told.drawn > 2000)"
 
 
 @dataclass
@@ -207,13 +211,15 @@ def measure(browser: Browser, server: Server, action: Action, repeats: int) -> N
     page.evaluate(WATCH)
     for turn in range(-2, repeats):
         received.clear()
-        page.evaluate("window.told.acted = null; window.told.ended = null; window.told.ran = false")
+        page.evaluate(
+            "window.told.acted = null; window.told.ended = null; window.told.ran = false; window.told.drawn = null"
+        )
         action.act(page, turn)
-        page.wait_for_function("window.told.ended !== null")
+        page.wait_for_function(ENDED)
         page.wait_for_timeout(400)  # whether it runs once more
         settled(page)
         if turn >= 0:
-            action.times.append(page.evaluate("window.told.ended - window.told.acted"))
+            action.times.append(page.evaluate("(window.told.ended ?? window.told.drawn) - window.told.acted"))
             action.sent.append(sum(received))
     page.close()
 
