@@ -1,19 +1,22 @@
 """Speed, always against something, in one run on one machine.
 
 `training` measures our loop, the loop that a textbook would write, and the network alone on one fixed batch: the
-ceiling that an input pipeline can reach. `listing` measures the list of runs with its index, and without.
+ceiling that an input pipeline can reach. `listing` measures the list of runs with its index, and without, `reading`
+the metrics of a long run, whole and where it was left off.
 """
 
 from __future__ import annotations
 
 import gc
+import json
 import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from .comparing import Track
 from .config import ModelConfig, RunConfig, preset_config
 from .data.batches import TrainingData
 from .data.packed import PackedSet
@@ -83,8 +87,9 @@ def training(packed: PackedSet, say: Say = lambda text: None, seconds: float = S
 
 def _compare(config: RunConfig, packed: PackedSet, files: Path, root: Path, say: Say, seconds: float) -> TrainingResult:
     root.mkdir()
-    run = new_run(config, packed, root)
     engine = choose_engine(config)
+    # The precision is chosen once: the run and the fixed batch, its ceiling, have the same one.
+    run = new_run(config.with_settings({"train.precision": engine.precision}), packed, root)
     workers = _best_workers(files, run.config, packed, seconds / 4)
     say(f"{config.model.preset}: {engine.precision}, {engine.threads} threads; textbook: {workers} workers")
     found: dict[str, list[float]] = {"ours": [], "textbook": [], "fixed": []}
@@ -181,6 +186,11 @@ def listing(runs: int, say: Say = lambda text: None) -> ListingResult:
         return ListingResult(runs, *(round(seconds, 4) for seconds in figures))
 
 
+def _line_by_line(file: Path) -> list[dict[str, float]]:
+    with file.open("rb") as lines:
+        return [json.loads(line) for line in lines]
+
+
 def _seconds(act: Callable[[], object]) -> float:
     start = time.perf_counter()
     act()
@@ -196,6 +206,50 @@ def _write_runs(root: Path, count: int) -> None:
             (folder / name).write_bytes((model.path / name).read_bytes())
         settings = {"train.seed": number % 5, "model.activation": ("relu", "tanh")[number % 2]}
         (folder / "config.json").write_text(model.config.with_settings(settings).to_json())
+
+
+# The metrics of a run
+
+
+ADDED_ROWS = 1000  # written while someone looks
+
+
+@dataclass(frozen=True)
+class ReadingResult:
+    """Seconds for the curves of a run with so many rows of metrics, medians over the repeats."""
+
+    rows: int
+    cold_seconds: float  # all of them
+    added_seconds: float  # `ADDED_ROWS` more, by whoever has read the others
+    line_by_line_seconds: float  # all of them, as json.loads reads them
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def reading(rows: int, say: Say = lambda text: None) -> ReadingResult:
+    """Read the metrics of a run of the gallery, written over and over, as the page Compare does."""
+    source = Run(GALLERY / "alexnet-32-relu")
+    lines = (source.path / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    found: dict[str, list[float]] = {"cold": [], "added": [], "line by line": []}
+    for _ in range(REPEATS):
+        with tempfile.TemporaryDirectory() as folder:
+            run, file = Run(Path(folder)), Path(folder) / "metrics.jsonl"
+            file.write_bytes(b"".join(islice(cycle(lines), rows)))
+            found["line by line"].append(_seconds(partial(_line_by_line, file)))
+            gc.collect()
+            track, start = Track(), time.perf_counter()
+            read, offset = run.metrics()
+            track.add(read)
+            found["cold"].append(time.perf_counter() - start)
+            with file.open("ab") as more:
+                more.writelines(islice(cycle(lines), ADDED_ROWS))
+            start = time.perf_counter()
+            track.add(run.metrics(offset)[0])
+            found["added"].append(time.perf_counter() - start)
+        say("  ".join(f"{name} {seconds[-1]:.3f}" for name, seconds in found.items()) + " s")
+    cold, added, by_line = (round(statistics.median(seconds), 4) for seconds in found.values())
+    return ReadingResult(rows, cold, added, by_line)
 
 
 # The textbook

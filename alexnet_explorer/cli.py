@@ -28,9 +28,11 @@ from .data.packed import DataError, PackedSet, find_set, list_sets
 from .files import write_atomic
 from .inspection.methods import METHODS, SETTINGS
 from .inspection.methods import Settings as MethodSettings
+from .launch import slurm
+from .launch.cluster import Cluster, Place, PlaceName, place
 from .launch.queue import Queue
 from .listing import Listing
-from .runs import Run, RunError, Status, config_on, differences, find_run, new_run
+from .runs import LIVE, Run, RunError, Status, config_on, differences, find_run, new_run
 from .transfer import export_run, import_run
 from .weights_file import WeightsError, read_bytes, read_metadata
 from .words import duration
@@ -75,6 +77,9 @@ RunIds = Annotated[list[str], typer.Argument(metavar="ID…", help="the ids of r
 ModelName = Annotated[str, typer.Option("--model", help="a gallery model, a run's id, or a weights file")]
 TenCrop = Annotated[bool, typer.Option("--ten-crop", help="the mean of ten views, as in the paper")]
 StudyName = Annotated[str, typer.Argument(metavar="FILE|NAME", help="a study file, or the name of a study")]
+On = Annotated[
+    PlaceName, typer.Option(help="where runs are trained: on this machine, or as jobs of Slurm (`queue slurm`)")
+]
 RUNS = Path("runs")
 SKIPPED_SHOWN = 10  # files that could not be read
 BAR = 24  # characters
@@ -102,11 +107,12 @@ def train(
     epochs: Epochs = None,
     seed: Seed = None,
     resume: Annotated[str | None, typer.Option(help="the id of a run to go on with")] = None,
+    on: On = "here",
     runs: RunsFolder = RUNS,
 ) -> None:
     """Train a network in the foreground. Ctrl-C stops it and keeps the checkpoint. The last line is the run's id.
 
-    Under torchrun, several processes train it together.
+    Under torchrun, several processes train it together. With --on slurm it becomes a job, which is not waited for.
     """
     from .training.finetune import new_finetune
     from .training.group import join
@@ -121,6 +127,13 @@ def train(
         config, packed, weights = _chosen(preset, data, init, changes, runs)
         return new_finetune(config, packed, weights, runs) if weights else new_run(config, packed, _made(runs))
 
+    if on == "slurm":
+        where = place(on, runs)
+        run = chosen()
+        where.add(run)
+        typer.echo(f"submitted to Slurm as job {run.status().job}", err=True)
+        typer.echo(run.id)
+        return
     with join() as group:
         run = group.first(chosen)
         status = train_run(run, _show_training, group)
@@ -587,28 +600,31 @@ def data_list(as_json: AsJson = False) -> None:
 
 
 @queue_app.command("add")
-def queue_add(ids: RunIds, runs: RunsFolder = RUNS) -> None:
+def queue_add(ids: RunIds, on: On = "here", runs: RunsFolder = RUNS) -> None:
     """Let runs wait at the end of the queue, where they have not begun or have ended before they were done."""
-    _queue(ids, runs, Queue.add)
+    where = place(on, runs)
+    _queue(ids, runs, lambda queue, run: where.add(run))
 
 
 @queue_app.command("list")
 def queue_list(as_json: AsJson = False, runs: RunsFolder = RUNS) -> None:
     """The runs at work, then those that wait or are put aside, with their places."""
     queue = Queue(runs)
-    entries = queue.entries()
+    waiting, handed_over = queue.entries(), Cluster(runs).entries()
+    entries = waiting + [entry for entry in handed_over if entry.run not in {other.run for other in waiting}]
     if as_json:
         rows = [
             {"id": entry.run.id, "place": entry.place, "status": entry.status.state, "epoch": entry.status.epoch,
-             "epochs": entry.status.epochs}
+             "epochs": entry.status.epochs, "job": entry.status.job, "message": entry.status.message}
             for entry in entries
         ]  # fmt: skip
         _print_json({"at_once": queue.at_once(), "runs": rows})
         return
     for entry in entries:
-        place = f"{entry.place}." if entry.place else ""
-        typer.echo(f"{place:>4} {entry.run.id:<48} {entry.status.state:<12} {_summary_line(entry.status)}")
-    typer.echo(f"{len(entries)} in the queue, {queue.at_once()} at once", err=True)
+        number = f"{entry.place}." if entry.place else ""
+        job = f", job {entry.status.job} {entry.status.message}".rstrip() if entry.status.job else ""
+        typer.echo(f"{number:>4} {entry.run.id:<48} {entry.status.state:<12} {_summary_line(entry.status)}{job}")
+    typer.echo(f"{len(waiting)} in the queue, {queue.at_once()} at once; {len(handed_over)} in Slurm", err=True)
 
 
 @queue_app.command("pause")
@@ -663,6 +679,25 @@ def queue_at_once(
     Queue(runs).set_at_once(None if number == "auto" else int(number))
 
 
+@queue_app.command("slurm")
+def queue_slurm(
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE…]", help="what to change")] = None,
+    as_json: AsJson = False,
+    runs: RunsFolder = RUNS,
+) -> None:
+    """What each job asks Slurm for: partition=gpu gpus=1 cpus=8 minutes=240 at_once=16, say. Shows all of it."""
+    changes = dict(_pair(setting, "slurm") for setting in settings or [])
+    kept = slurm.write_settings(_made(runs), changes) if changes else slurm.read_settings(runs)
+    if as_json:
+        _print_json(kept.model_dump())
+        return
+    for name, info in type(kept).model_fields.items():
+        about = f"  {info.description}" if info.description else ""
+        typer.echo(f"{name:<12} {str(getattr(kept, name)) or '-':<12}{about}".rstrip())
+    if reason := slurm.unavailable():
+        typer.echo(f"note: {reason}", err=True)
+
+
 @queue_app.command("work", hidden=True)
 def queue_work(runs: RunsFolder = RUNS) -> None:
     """Start runs as room comes, until none waits; whoever adds a run sees to it that this is done."""
@@ -687,17 +722,21 @@ def study_run(
     data: Annotated[str | None, typer.Option(help="another data set than the study's")] = None,
     any_code: Annotated[bool, typer.Option("--any-code", help="count runs of other versions of the code, too")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it takes, and train nothing")] = False,
+    on: On = "here",
     as_json: AsJson = False,
     runs: RunsFolder = RUNS,
 ) -> None:
-    """Train what a study lacks, through the queue. Ctrl-C stops it and keeps everything; the next call goes on."""
+    """Train what a study lacks, through the queue or on a cluster. Ctrl-C stops it; the next call goes on.
+
+    Nothing is lost by that: its runs keep their checkpoints.
+    """
     from .data.sources import prepare
     from .studies.execute import Execution
     from .studies.ledger import find_study
     from .studies.process import sole
     from .training.code import code_digest
 
-    study = find_study(name, runs)
+    study, where = find_study(name, runs), place(on, runs)
     if data:
         study = study.model_copy(update={"base": study.base.model_copy(update={"data": data})})
     packed = prepare(study.base.data, progress=_show_progress)
@@ -707,7 +746,7 @@ def study_run(
         return
     stop = _asked_to_end()
     execution = Execution(
-        study, packed, _made(runs), "" if any_code else code_digest(), _StudyReport(Queue(runs)), stop
+        study, packed, _made(runs), "" if any_code else code_digest(), _StudyReport(where), stop, where
     )
     with sole(study.id, runs):
         found = execution.run()
@@ -741,14 +780,14 @@ def study_report(
 class _StudyReport:
     """Says how far a study is, whenever that changes."""
 
-    def __init__(self, queue: Queue) -> None:
-        self.queue, self.last = queue, ""
+    def __init__(self, where: Place) -> None:
+        self.where, self.last = where, ""
 
     def __call__(self, found: Survey) -> None:
         failed = f", {found.count('failed')} failed" if found.count("failed") else ""
         line = f"{found.count('done')} of {found.study.count()} runs done{failed}"
         if line != self.last:
-            left = found.time_left(self.queue.at_once())
+            left = found.time_left(self.where.at_once())
             typer.echo(f"{line}, {left}" if left else line, err=True)
             self.last = line
 
@@ -779,15 +818,15 @@ def _print_claims(studies: list[Study], runs: Path, as_json: bool) -> None:
     found = results_of(studies, runs)
     if as_json:
         _print_json({"claims": [row.to_json() for one in found for row in one.rows]})
-        return
     for one in found:
-        typer.echo(one.study.title or one.study.id)
-        if one.study.claim:
-            typer.echo(f"  claim  {one.study.claim.says}")
-        for row in one.rows:
-            typer.echo(f"  {row.verdict.word:<12} {row.name}: {row.verdict.reason}")
+        if not as_json:
+            typer.echo(one.study.title or one.study.id)
+            if one.study.claim:
+                typer.echo(f"  claim  {one.study.claim.says}")
+            for row in one.rows:
+                typer.echo(f"  {row.verdict.word:<17} {row.name}: {row.told}")
         for warning in one.warnings:
-            typer.echo(f"  note: {warning}", err=True)
+            typer.echo(f"  note: {one.study.id}: {warning}" if as_json else f"  note: {warning}", err=True)
 
 
 def _queue(ids: list[str], runs: Path, act: Callable[[Queue, Run], None]) -> None:
@@ -795,24 +834,31 @@ def _queue(ids: list[str], runs: Path, act: Callable[[Queue, Run], None]) -> Non
     queue = Queue(runs)
     for run in [find_run(run_id, runs) for run_id in ids]:
         act(queue, run)
-        typer.echo(f"{run.id}: {run.status().state}{_place(queue, run)}")
+        typer.echo(f"{run.id}: {run.status().state}{_place_text(queue, run)}")
 
 
-def _place(queue: Queue, run: Run) -> str:
-    place = next((entry.place for entry in queue.entries() if entry.run == run), None)
-    return "" if place is None else f", number {place} in the queue" if place else ", at work"
+def _place_text(queue: Queue, run: Run) -> str:
+    number = next((entry.place for entry in queue.entries() if entry.run == run), None)
+    if number is None:
+        status = run.status()
+        return f", job {status.job} of Slurm" if status.job and status.state in LIVE else ""
+    return f", number {number} in the queue" if number else ", at work"
+
+
+def _pair(setting: str, option: str) -> tuple[str, str]:
+    """FIELD=VALUE as its two parts. Raises ConfigError."""
+    name, equals, value = setting.partition("=")
+    if not equals:
+        raise ConfigError(f"{option} {setting}: write FIELD=VALUE")
+    return name.strip(), value
 
 
 def _changes(settings: list[str], epochs: int | None, seed: int | None, freeze: str | None) -> dict[str, Any]:
     """What the options change in a config, by field."""
-    changes: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {setting}: write FIELD=VALUE, as in --set model.activation=tanh")
-        if name.strip() in DECIDED_ELSEWHERE:
-            raise ConfigError(f"--set {setting}: {DECIDED_ELSEWHERE[name.strip()]}")
-        changes[name.strip()] = value
+    changes: dict[str, Any] = dict(_pair(setting, "--set") for setting in settings)
+    for name, value in changes.items():
+        if name in DECIDED_ELSEWHERE:
+            raise ConfigError(f"--set {name}={value}: {DECIDED_ELSEWHERE[name]}")
     given = {"train.epochs": epochs, "train.seed": seed, "train.freeze": freeze}
     return changes | {name: value for name, value in given.items() if value is not None}
 
@@ -1075,6 +1121,23 @@ def bench_listing(
             )
     if as_json:
         _print_json({"results": results})
+
+
+@bench_app.command("metrics")
+def bench_metrics(
+    rows: Annotated[int, typer.Argument(min=1, help="rows of metrics")] = 100_000, as_json: AsJson = False
+) -> None:
+    """The metrics of a long run: all of them, and what was added since, against reading them line by line."""
+    from . import bench
+
+    result = bench.reading(rows, lambda text: typer.echo(text, err=True))
+    if as_json:
+        _print_json({"results": [result.to_json()]})
+        return
+    typer.echo(
+        f"{result.rows:,} rows: {result.cold_seconds:.3f} s, {bench.ADDED_ROWS:,} more {result.added_seconds:.4f} s; "
+        f"line by line {result.line_by_line_seconds:.3f} s"
+    )
 
 
 @app.command()

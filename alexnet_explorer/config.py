@@ -372,15 +372,43 @@ def _read_scalar(text: str) -> Any:
         return {"on": True, "off": False, "True": True, "False": False}.get(text, text.strip("\"'"))
 
 
+# Pydantic's faults as people say them, by their type.
+_PLAIN = {
+    "extra_forbidden": "there is no such field",
+    "missing": "it is missing",
+    "too_short": "give {min_length} or more; there are {actual_length}",
+    "too_long": "give {max_length} at most; there are {actual_length}",
+    "string_too_short": "write something",
+    "string_too_long": "write {max_length} characters at most",
+    "greater_than": "write a number above {gt:g}",
+    "greater_than_equal": "write a number of {ge:g} or more",
+    "less_than": "write a number below {lt:g}",
+    "less_than_equal": "write a number of {le:g} at most",
+    "literal_error": "allowed are {expected}",
+    "int_type": "write a whole number",
+    "int_parsing": "write a whole number",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number",
+    "float_parsing": "write a number",
+    "finite_number": "write a finite number",
+    "string_type": "write text",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "tuple_type": "write a list",
+    "dict_type": "write fields and values",
+    "model_type": "write fields and values",
+    "model_attributes_type": "write fields and values",
+}
+
+
 def explain(error: ValidationError) -> str:
     """The first fault of a pydantic error as one line that names the field and what is allowed."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "there is no such field"
+    place = ".".join(str(part) for part in first["loc"] if part not in ("", "[key]"))
+    words = _PLAIN.get(first["type"])
+    message = words.format(**first.get("ctx", {})) if words else first["msg"].removeprefix("Value error, ")
     given = first.get("input")
-    shown = f"={given!r}" if isinstance(given, str | int | float | bool) else ""
+    shown = f"={given!r:.80}" if isinstance(given, str | int | float | bool) else ""
     return f"{place}{shown}: {message}" if place else message
 
 

@@ -9,15 +9,19 @@ from typing import Any
 
 from . import __version__
 from .commands import repeat_command
-from .comparing import METRICS, Track, value_text
+from .comparing import METRICS, Track, band, value_text
 from .document import Cell, Chart, Code, Column, Document, Part, Section, Table, Text
 from .notes import read_notes
 from .runs import Run, differences
 from .studies.results import Results
 from .studies.statistics import Time
-from .studies.study import UNITS, write
+from .studies.study import Arm, write
+from .studies.survey import Survey
 from .weights_file import digest_of, read_bytes
 
+_LEARNED = METRICS | {
+    "clean/top1_error": "training error, clean passes", "clean/loss": "training loss, clean passes"
+}  # fmt: skip
 _CURVES = {"loss": "loss (cross-entropy, nats)", "top1_error": "top-1 error (%)"}
 
 
@@ -51,8 +55,8 @@ def comparison(runs: Sequence[Run], names: Mapping[str, str] | None = None) -> D
 def study(results: Results) -> Document:
     """A study: its question, its verdict, every run, and what repeats it. Raises RunError, WeightsError."""
     asked, survey = results.study, results.survey
-    runs = list(dict.fromkeys(run for run, _ in results.outcomes.values()))
-    named = {run.id: f"{arm.name or asked.id}, seed {seed}" for (arm, seed), (run, _) in results.outcomes.items()}
+    named = _names_of(survey)
+    runs = list(named)
     claim = [Text(f"The claim [{asked.claim.section}]: {asked.claim.says}")] if asked.claim else []
     opening = Text(
         f"{survey.count('done')} of {asked.count()} runs are done. Made by AlexNet Explorer {__version__} on "
@@ -60,21 +64,90 @@ def study(results: Results) -> Document:
     )
     warnings = [Text(f"Note: {warning}.") for warning in results.warnings]
     drawn = [chart] if (chart := intervals(results)) else []
-    came_out: list[Part] = [_rows(results), *drawn, *warnings]
+    said = [Text(f"{row.verdict.word.capitalize()}: {row.name}: {row.told.rstrip('.')}.") for row in results.rows]
+    came_out: list[Part] = [*said, *drawn, _rows(results), *warnings]
     question: list[Part] = [*claim, *([Text(asked.notes)] if asked.notes else []), opening]
     sections = [
         Section("The question", question),
         Section("What came out", came_out),
     ]
+    if results.outcomes:
+        sections.append(Section("How the arms learned", learning_curves(results)))
     if runs:
-        sections.append(Section("Each run", [each_run(results), *_sweep(results), *provenance(runs, named)]))
-    command = f"python -m alexnet_explorer study run {asked.id}.yaml"
+        told = [each_run(results)] if results.outcomes else []
+        machines = provenance(runs, {run.id: name for run, name in named.items()})
+        sections.append(Section("Each run", [*told, *_sweep(results), *machines]))
+    file = f"{asked.id}.yaml"
     advice = (
-        "In a clone of AlexNet Explorer with the versions above, this trains what is missing, and says the verdict."
+        f"In a clone of AlexNet Explorer with the versions above, and the text below as the file {file}, the first "
+        "command trains what is missing, and says the verdict; the second writes this report. The data set has to be "
+        "there under the same name (python -m alexnet_explorer data list). In fp32, with the device and the threads "
+        "above, a run repeats to the bit on the same hardware; elsewhere it differs by rounding, which grows through a "
+        "training."
     )
-    repeat: list[Part] = [Text(advice), Code(command), Code(write(asked), f"{asked.id}.yaml")]
+    commands = f"""python -m alexnet_explorer study run {file}
+python -m alexnet_explorer study report {file} --out {asked.id}.html"""
+    repeat: list[Part] = [Text(advice), Code(commands), Code(write(asked), file), *_settings_of_arms(results)]
     sections.append(Section("How to repeat it", repeat))
-    return Document(asked.title or asked.id, sections, config_files(runs) | {f"{asked.id}.yaml": write(asked)})
+    return Document(asked.title or asked.id, sections, config_files(runs) | {file: write(asked)})
+
+
+def _names_of(survey: Survey) -> dict[Run, str]:
+    """The runs that count, those of the sweep, and those that failed or were broken off, with their names."""
+    named = {}
+    for one in survey.found:
+        job = one.job
+        trial = f", {job.swept:g} in the sweep" if job.trial else ""
+        for run in [one.done] if one.done else one.runs:
+            named[run] = f"{job.arm.name or survey.study.id}, seed {job.seed}{trial}"
+    return dict(sorted(named.items(), key=lambda item: "in the sweep" in item[1]))
+
+
+def _settings_of_arms(results: Results) -> list[Part]:
+    """Every setting of each arm, as its first run has it."""
+    asked = results.study
+    first: dict[Arm, Run] = {}
+    for (arm, _), (run, _) in results.outcomes.items():
+        first.setdefault(arm, run)
+    swept = " Those of the sweep differ in the value that is tried, and in their epochs, too." if asked.sweep else ""
+    said = [Text(f"The runs of an arm differ in their seed alone.{swept} Every setting of each is in the zip.")]
+    return [*(said if first else []), *(
+        Code(_lines(run.config.flat()), f"Every setting of {arm.name or asked.id}, seed {run.config.train.seed}", True)
+        for arm, run in first.items()
+    )]  # fmt: skip
+
+
+def learning_curves(results: Results) -> list[Chart]:
+    """By epoch the mean of each arm's runs, with Student's 95 % band: what is measured, validation, training."""
+    from .figures import RunCurve, style_of
+    from .figures import curves as drawn
+
+    tracks: dict[Arm, list[Track]] = {}
+    for (arm, _), (run, _) in results.outcomes.items():
+        tracks.setdefault(arm, []).append(Track())
+        tracks[arm][-1].add(run.metrics()[0])
+    measured = results.study.measure.metric.replace("test/", "val/")  # which falls from epoch to epoch
+    charts = []
+    for metric in dict.fromkeys([measured, "val/top1_error", "epoch/train_top1_error"]):
+        scale, unit = (100.0, " (%)") if metric.endswith("_error") else (1.0, "")
+        title = f"{_LEARNED.get(metric, metric)}{unit}"
+        lines: list[RunCurve] = []
+        points: list[list[Cell]] = []
+        for place, (arm, own) in enumerate(tracks.items()):
+            x, *ys = band([track.curve(metric, "epoch") for track in own], "ci95")
+            mean, low, high = (scale * y for y in ys)
+            if len(x):
+                name = arm.name or results.study.id
+                edges = (low, high) if len(own) > 1 else ((), ())
+                colour, dash = style_of(place)
+                lines.append(RunCurve(name, colour, x, mean, dash, *edges))
+                numbers = (part.tolist() for part in (x, mean, low, high))
+                points += [[name, len(own), *point] for point in zip(*numbers, strict=True)]
+        if lines:
+            alt = "The mean over the seeds of each arm, with its 95 % interval; as far as all of them have come."
+            columns = [Column("arm"), Column("runs"), Column("epoch"), Column(title), Column("low"), Column("high")]
+            charts.append(Chart(title, drawn(lines, title, "epoch"), alt, Table(title, columns, points)))
+    return charts
 
 
 def intervals(results: Results) -> Chart | None:
@@ -82,31 +155,39 @@ def intervals(results: Results) -> Chart | None:
     from . import figures
 
     asked, ratio = results.study, results.study.measure.is_time
-    rows = [(row.name, row.estimate) for row in results.rows if row.estimate and row.estimate.n]
+    unit = asked.measure.unit or "difference"
+    rows = [
+        (row, row.estimate) for row in results.rows
+        if row.estimate and row.estimate.n and (row.unit == asked.measure.unit or (ratio and "times" in row.unit))
+    ]  # fmt: skip
     if not rows:
         return None
-    lines = [figures.Interval(name, found.value, found.low, found.high) for name, found in rows]
+    lines = [figures.Interval(row.name, found.value, found.low, found.high) for row, found in rows]
     claimed = asked.claim.size if asked.claim else None
     if claimed is not None and asked.claim and asked.claim.direction == "lower" and not ratio:
         claimed = -abs(claimed)
-    unit = asked.measure.unit or "difference"
     dashed = "" if claimed is None else "; dashed: claimed"
     drawn = figures.intervals(lines, f"{unit}, 95 % interval{dashed}", 1.0 if ratio else 0.0, claimed, ratio)
-    said = "Intervals. " + "; ".join(f"{row.name}: {row.verdict.reason}" for row in results.rows)
+    said = "Intervals. " + "; ".join(f"{row.name}: {row.verdict.reason}" for row, _ in rows)
     columns = [Column("comparison"), Column(f"estimate ({unit})"), Column("low"), Column("high")]
     return Chart("Intervals", drawn, said, Table("Intervals", columns, [[*vars(line).values()] for line in lines]))
 
 
 def _rows(results: Results) -> Table:
+    """The verdicts and the numbers that they rest on."""
     columns = [
-        Column("comparison"), Column("verdict"), Column("why"), Column("pairs", "g"), Column("p", ".2g"),
-        Column("p by Holm", ".2g"), Column("more seeds", "g"),
+        Column("comparison"), Column("verdict"), Column("estimate", ".3g"), Column("low", ".3g"), Column("high", ".3g"),
+        Column("unit"), Column("n", "g"), Column("bootstrap low", ".3g"), Column("bootstrap high", ".3g"),
+        Column("p", ".2g"), Column("p by Holm", ".2g"), Column("more seeds", "g"),
     ]  # fmt: skip
-    rows: list[list[Cell]] = [
-        [row.name, row.verdict.word, row.verdict.reason, row.estimate.n if row.estimate else 0,
-         row.estimate.p_value if row.estimate else None, row.p_adjusted, row.further_seeds]
-        for row in results.rows
-    ]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for row in results.rows:
+        found = row.estimate
+        numbers = [found.value, found.low, found.high] if found and found.n else [None] * 3
+        rows.append([
+            row.name, row.verdict.word, *numbers, row.unit, found.n if found else 0, *(row.bootstrap or [None] * 2),
+            found.p_value if found else None, row.p_adjusted, row.further_seeds,
+        ])  # fmt: skip
     return Table("Verdicts", columns, rows)
 
 
@@ -114,14 +195,13 @@ def each_run(results: Results) -> Table:
     """What each run came to: a row a seed, a column an arm; a time that was not reached is '> its limit'."""
     asked, measure = results.study, results.study.measure
     arms = list(dict.fromkeys(arm for arm in asked.arms() for own, _ in results.outcomes if own == arm))
-    unit = f"{UNITS[measure.along]} to {measure.metric} {measure.to_reach:g}" if measure.to_reach else measure.metric
     rows: list[list[Cell]] = []
     for seed in asked.seeds:
         kept = [results.outcomes.get((arm, seed)) for arm in arms]
         if any(kept):
             rows.append([seed, *(_outcome(one[1], measure.unit) if one else None for one in kept)])
     columns = [Column("seed"), *(Column(arm.name or "difference") for arm in arms)]
-    return Table(f"Each run: {measure.reading or unit}", columns, rows)
+    return Table(f"Each run: {measure.name}", columns, rows)
 
 
 def _outcome(value: float | Time, unit: str) -> str:

@@ -73,6 +73,7 @@ class Status:
     pid: int = 0
     pid_started: float = 0.0
     heartbeat: float = 0.0  # seconds since 1970
+    job: str = ""  # its id in Slurm, where it was handed over to it
     summary: dict[str, float] = field(default_factory=dict)  # the last value of each metric, and the best val error
 
     @property
@@ -331,10 +332,10 @@ class Run:
                 raise RunError(f"run {self.id} is at work already")
             yield
 
-    def settle(self, state: State, message: str = "") -> None:
+    def settle(self, state: State, message: str = "", job: str = "") -> None:
         """Write the state of a run that no process works on. Raises RunError as `held` does."""
         with self.held():
-            nobody: dict[str, Any] = {"host": "", "pid": 0, "pid_started": 0.0}
+            nobody: dict[str, Any] = {"host": "", "pid": 0, "pid_started": 0.0, "job": job}
             self.write_status(replace(self.status(), state=state, message=message, seconds_left=None, **nobody))
 
     def delete(self) -> Run:

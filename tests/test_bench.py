@@ -36,8 +36,11 @@ def test_three_loops_are_measured_in_one_run(packed, monkeypatch):
     monkeypatch.setattr(bench, "REPEATS", 1)
     monkeypatch.setattr(bench, "BATCH", 8)
     monkeypatch.setattr(bench, "_best_workers", lambda *arguments: 0)
+    made, new_run = [], bench.new_run
+    monkeypatch.setattr(bench, "new_run", lambda config, *where: made.append(config) or new_run(config, *where))
     said = []
     (result,) = bench.training(packed, said.append, seconds=0.05)
+    assert f": {made[0].train.precision}, " in said[1]  # the ceiling is of the same precision
     assert result.to_json().keys() == {"preset", "img_per_s", "textbook_img_per_s", "fixed_batch_img_per_s"}
     assert result.preset == "convnet-2012" and said[-1].endswith(" img/s")
     assert min(result.img_per_s, result.textbook_img_per_s, result.fixed_batch_img_per_s) > 0
@@ -47,4 +50,11 @@ def test_a_list_of_runs_is_measured_with_its_index_and_without():
     said = []
     result = bench.listing(20, said.append)
     assert result.runs == 20 and len(said) == 1 + bench.REPEATS
+    assert all(value > 0 for value in result.to_json().values())
+
+
+def test_the_metrics_of_a_long_run_are_read_whole_and_from_where_they_were_left():
+    said = []
+    result = bench.reading(50, said.append)
+    assert result.rows == 50 and len(said) == bench.REPEATS
     assert all(value > 0 for value in result.to_json().values())

@@ -67,9 +67,9 @@ def test_a_training_that_fails_says_why_and_which_run_it_was(call, packed, tmp_p
     ("arguments", "said"),
     [
         (["--preset", "vgg"], "preset='vgg': allowed are alexnet, "),
-        (["--epochs", "0"], "train.epochs=0: .*greater than or equal to 1"),
+        (["--epochs", "0"], "train.epochs=0: .*1 or more"),
         (["--epochs", "many"], "'--epochs': .*integer"),
-        (["--seed", "-1"], "train.seed=-1: .*greater than or equal to 0"),
+        (["--seed", "-1"], "train.seed=-1: .*0 or more"),
         (["--set", "model.activation=gelu"], "model.activation='gelu': .*'relu', 'tanh' or 'sigmoid'"),
         (["--set", "model.towers=3"], "towers=3 does not divide the channels of conv1"),
         (["--set", "model.input_size=8", "--set", "model.kernels=5,5,9,3,3"], "conv3: nothing is left"),
@@ -414,7 +414,7 @@ def test_the_queue_is_listed_and_changed(document, call, queued):
     assert document("queue", "list", "--runs", root) == {
         "at_once": 1,
         "runs": [
-            {"id": run.id, "place": place, "status": state, "epoch": 0.0, "epochs": 3}
+            {"id": run.id, "place": place, "status": state, "epoch": 0.0, "epochs": 3, "job": "", "message": ""}
             for run, place, state in ((working, 0, "running"), (second, 1, "queued"), (third, 2, "queued"))
         ],
     }

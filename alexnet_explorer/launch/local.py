@@ -48,7 +48,7 @@ def start(
             child = psutil.Process(number or detach(["alexnet_explorer", *arguments], log, environment))
             # Until the process speaks for itself.
             starting = replace(status, state="queued", message="", host=gethostname(), pid=child.pid,
-                               pid_started=child.create_time(), heartbeat=time.time())  # fmt: skip
+                               pid_started=child.create_time(), heartbeat=time.time(), job="")  # fmt: skip
             run.write_status(starting)
         except OSError as error:
             raise RunError(f"run {run.id} cannot be started: {error.strerror}") from error

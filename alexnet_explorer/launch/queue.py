@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from socket import gethostname
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import psutil
 from filelock import FileLock, Timeout
@@ -24,13 +24,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ..files import write_json
 from ..runs import Run, RunError, Status, list_runs, process_started
-from . import local
+from . import local, slurm
 
 Action = Literal["start", "resume", "pause", "stop", "cancel", "move", "delete"]
 
 MOST_AT_ONCE = 64
 LOCK_SECONDS = 20.0  # starting a process is the longest for which anyone holds the lock
 POLL_SECONDS = 1.0
+AHEAD = 1  # runs of one study that wait, so that the next one starts as soon as there is room
 LINGER_SECONDS = 3.0  # before a scheduler that has nothing to do ends
 
 _DONE: dict[Action, str] = {"start": "added", "resume": "resumed", "pause": "paused", "stop": "stopped",
@@ -68,6 +69,8 @@ def allowed(status: Status, queued: bool) -> frozenset[Action]:
         return frozenset({"pause", "stop"})
     if status.state == "done":
         return frozenset({"delete"})
+    if status.state == "queued" and status.job:  # it waits in Slurm
+        return frozenset({"stop" if status.step else "cancel"})
     can: set[Action] = {"delete"}
     if queued:
         can.add("move")
@@ -131,6 +134,8 @@ def refusal(run: Run, status: Status, queued: bool, action: Action) -> str:
     """Why an action is not possible, in one sentence."""
     if status.at_work:
         state = "is at work"
+    elif status.state == "queued" and status.job:
+        state = f"waits in Slurm, as job {status.job}"
     elif status.state == "queued":
         state = "waits in the queue already" if queued else "does not wait in the queue"
     else:
@@ -147,6 +152,7 @@ class Queue:
 
     root: Path
     standby: local.Standby | None = None
+    poll_seconds: float = POLL_SECONDS  # of whoever waits for its runs
 
     @property
     def folder(self) -> Path:
@@ -166,6 +172,10 @@ class Queue:
     def at_once(self) -> int:
         """How many runs may be at work at once on this machine."""
         return _at_once(self._read())
+
+    def room(self, ours: int) -> int:
+        """How many more runs someone may add who has `ours` here: more only wait, and keep others from passing."""
+        return self.at_once() + AHEAD - ours
 
     def environment(self) -> dict[str, str]:
         """What a run that is started next gets of this machine, as `share` has it."""
@@ -198,6 +208,16 @@ class Queue:
                 run.settle("queued")
             self._write(replace(book, order=tuple(dict.fromkeys([*book.order, run.id]))))
             self._go_on(quick)
+
+    def hand_over(self, run: Run, submit: Callable[[Run], str]) -> None:
+        """Give a run to Slurm: it leaves the queue. `submit` returns its job's id."""
+        with self._changing() as book:
+            self._require(run, book, "start", "resume")
+            with run.held():  # its process cannot begin before the status names its job
+                job = submit(run)
+                nobody: dict[str, Any] = {"host": "", "pid": 0, "pid_started": 0.0}
+                run.write_status(replace(run.status(), state="queued", message="", job=job, **nobody))
+            self._write(replace(book, order=tuple(name for name in book.order if name != run.id)))
 
     def pause(self, run: Run) -> None:
         """Put a run aside: it keeps its checkpoint and its place, and lets others pass."""
@@ -265,9 +285,12 @@ class Queue:
 
     def _put_aside(self, run: Run, state: Literal["paused", "stopped"], *actions: Action) -> None:
         with self._changing() as book:
-            if self._require(run, book, *actions).at_work:
+            status = self._require(run, book, *actions)
+            if status.at_work:
                 run.request_stop(state)
             else:
+                if status.state == "queued" and status.job:
+                    slurm.cancel(status.job)
                 run.settle(state)
             self._go_on()
 
@@ -370,4 +393,5 @@ def _at_once(book: Book) -> int:
 
 def _room(book: Book, statuses: Mapping[str, Status]) -> int:
     """How many more may start here; a run that trains without the queue takes room, too."""
-    return _at_once(book) - sum(status.at_work and status.host == gethostname() for status in statuses.values())
+    here = [status.at_work and status.host == gethostname() and not status.job for status in statuses.values()]
+    return _at_once(book) - sum(here)

@@ -1,4 +1,4 @@
-"""Train what a study still lacks, through the queue, until nothing is left or someone stops it.
+"""Train what a study still lacks, through the queue or on a cluster, until nothing is left or someone stops it.
 
 It can be ended at any moment, by a signal or a power cut: the next call sees by the runs where it was.
 """
@@ -15,14 +15,12 @@ from pathlib import Path
 from ..data.packed import PackedSet
 from ..files import write_json
 from ..inspection.readings import READINGS
+from ..launch.cluster import Place
 from ..launch.queue import Queue
 from ..runs import LIVE, Run, RunError, Status, new_run
 from ..weights import load_weights
 from .study import Study
 from .survey import TRIES, Found, Shelf, Survey, readings_file, survey
-
-POLL_SECONDS = 1.0
-AHEAD = 1  # runs that wait in the queue, so that the next one starts as soon as there is room
 
 Report = Callable[[Survey], None]
 
@@ -30,17 +28,18 @@ Report = Callable[[Survey], None]
 class Execution:
     """One process's work on a study.
 
-    `code`: only runs of this code count as done (empty: of any). Runs that somebody pauses or stops meanwhile are
+    `code`: only runs of this code count as done (empty: of any). `place`: where runs are trained, the queue of this
+    machine if it is left out. Runs that somebody pauses or stops meanwhile are
     left alone until the next call.
     """
 
     def __init__(
         self, study: Study, packed: PackedSet, root: Path, code: str, report: Report = lambda found: None,
-        stopping: Callable[[], bool] = lambda: False,
+        stopping: Callable[[], bool] = lambda: False, place: Place | None = None,
     ) -> None:  # fmt: skip
         self.study, self.packed, self.root, self.code = study, packed, root, code
         self.report, self.stopping = report, stopping
-        self.queue, self.shelf = Queue(root), Shelf(root)
+        self.place, self.shelf = place or Queue(root), Shelf(root)
         self.started: Counter[Run] = Counter()  # how often by this call
 
     def look(self) -> Survey:
@@ -51,23 +50,23 @@ class Execution:
         """Train until everything is done, the budget is spent, or `stopping` says so. Raises RunError."""
         while True:
             # The queue first: a run that ends between the two looks is then seen as done, not as gone.
-            queued = {entry.run for entry in self.queue.entries() if entry.status.state in LIVE}
+            queued = {entry.run for entry in self.place.entries() if entry.status.state in LIVE}
             found = self.look()
             self.report(found)
             if self.stopping():
                 self._put_down(found)
                 return self.look()
             ours = [one for one in found.found if one.begun in queued]
-            if not self.spent(found):
-                free = self.queue.at_once() + AHEAD - len(ours)
-                for one in self._startable(found, queued)[: max(0, free)]:
-                    self._start(one)
-                    ours.append(one)
+            startable = [] if self.spent(found) else self._startable(found, queued)
+            room = max(0, self.place.room(len(ours))) if startable else 0
+            for one in startable[:room]:
+                self._start(one)
+                ours.append(one)
             for run in found.unread:
                 self._read(run)
-            if not ours:
+            if not ours and not startable[room:]:
                 return self.look()
-            time.sleep(POLL_SECONDS)
+            time.sleep(self.place.poll_seconds)
 
     def _read(self, run: Run) -> None:
         """Take the study's reading of a run that is done, beside those of other studies."""
@@ -98,10 +97,10 @@ class Execution:
     def _start(self, one: Found) -> None:
         run = one.begun or new_run(one.job.config(self.study), self.packed, self.root)
         self.started[run] += 1
-        self.queue.add(run)
+        self.place.add(run)
 
     def _put_down(self, found: Survey) -> None:
         """Stop what this call has started; each run keeps its checkpoint."""
         for run in [one.begun for one in found.found if one.begun and one.begun in self.started]:
             with suppress(RunError):  # it has ended this moment
-                self.queue.stop(run)
+                self.place.stop(run)

@@ -7,7 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..config import ConfigError
-from .results import Results, results
+from ..runs import Run, RunError
+from .results import Results, results, unreadable
+from .statistics import StatisticsError
 from .study import Study, read
 from .survey import Shelf, survey
 
@@ -52,10 +54,19 @@ def find_study(name: str, root: Path) -> Study:
 
 
 def results_of(studies: Sequence[Study], root: Path, shelf: Shelf | None = None) -> list[Results]:
-    """What the runs that are there say, whoever computed them on whichever copy of the data. Raises RunError.
+    """What the runs that are there say, whoever computed them on whichever copy of the data.
 
-    `shelf`: of this root; with one that is kept, runs are read once only.
+    A study whose runs cannot be evaluated says why, and hides no other. `shelf`: of this root; with one that is kept,
+    runs are read once only.
     """
     shelf = shelf or Shelf(root)
     there = shelf.runs()
-    return [results(survey(study, there), shelf.outcomes) for study in studies]
+    return [_result(study, there, shelf) for study in studies]
+
+
+def _result(study: Study, there: dict[str, list[Run]], shelf: Shelf) -> Results:
+    found = survey(study, there)
+    try:
+        return results(found, shelf.outcomes)
+    except (RunError, StatisticsError) as fault:
+        return unreadable(found, fault)

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from ..files import write_json
 from ..launch import local
+from ..launch.cluster import PlaceName
 from ..runs import RunError, process_started
 from .ledger import own_folder
 
@@ -55,8 +56,10 @@ def process_of(study_id: str, root: Path) -> int:
     return number if started and process_started(number) == started else 0
 
 
-def begin(study_id: str, root: Path) -> None:
+def begin(study_id: str, root: Path, on: PlaceName = "here") -> None:
     """Train a study in a process of its own, which outlives this one; where there is one already, that is it.
+
+    `on`: where its runs are executed.
 
     Raises RunError where nothing can be written.
     """
@@ -66,7 +69,8 @@ def begin(study_id: str, root: Path) -> None:
     try:
         own_folder(root).mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
-        number = local.detach(["alexnet_explorer", "study", "run", study_id, "--runs", str(root.resolve())], log)
+        command = ["alexnet_explorer", "study", "run", study_id, "--on", on, "--runs", str(root.resolve())]
+        number = local.detach(command, log)
         _write_process(study_id, root, number)
     except OSError as error:
         raise RunError(f"the study cannot be started: {error.strerror}; make room on the disk") from error

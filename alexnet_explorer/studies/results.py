@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Literal
 
 from ..comparing import Track, reached
 from ..files import slug
 from ..runs import Run
 from .statistics import (
+    MOST_FURTHER,
+    Cell,
+    Effect,
     Estimate,
+    Sample,
     Time,
-    bootstrap_difference,
-    further_seeds,
+    aliases,
+    differences,
+    effect_names,
+    effects,
     holm,
-    main_effects,
-    paired_difference,
-    paired_ratio,
+    ratios,
 )
-from .study import UNITS, Arm, Claim, Contrast, Measure, Study
-from .survey import Survey, code_of, reading_of
+from .study import UNITS, Arm, Aspect, Claim, Contrast, Measure, Study
+from .survey import Found, Survey, code_of, reading_of
 
-Word = Literal["held", "contradicted", "difference", "open", "not run yet"]  # difference: where nothing is claimed
+Word = Literal[
+    "held", "contradicted", "difference", "open", "not run yet", "not testable here", "cannot be evaluated"
+]  # difference: where nothing is claimed
 Outcome = float | Time
+Outcomes = dict[tuple[Arm, int], tuple[Run, Outcome]]
 
 SIGNIFICANT = 0.05
 
@@ -48,16 +56,35 @@ class Verdict:
 class Row:
     """One comparison: what it is, what came out, on which runs."""
 
-    id: str  # the study's, and the comparison's where there are several
+    id: str  # the study's, and the comparison's where there are several; no two rows of a study have the same
     name: str
     estimate: Estimate | None  # None before there are runs
-    bootstrap: tuple[float, float] | None  # the interval of a difference that assumes no normal distribution
+    bootstrap: tuple[float, float] | None  # the interval that assumes no normal distribution
+    bootstrap_note: str  # the same in words, or why there is none
     unit: str
     p_adjusted: float | None  # by Holm, where several rows are read together
-    further_seeds: int | None  # that would settle an open question, if nothing changes
+    further_seeds: float | None  # that would settle an open question; infinite: more than `MOST_FURTHER`
     verdict: Verdict
     seeds: tuple[int, ...]  # of the pairs
     runs: tuple[str, ...]
+
+    @property
+    def further(self) -> str:
+        """What it would take to settle an open question, as a sentence; empty where nothing is open, or nothing run."""
+        if self.verdict.word != "open" or not self.seeds:
+            return ""
+        if self.further_seeds is None:
+            return "How many more seeds would settle it cannot be told from these."
+        if math.isinf(self.further_seeds):
+            return f"It would take more than {MOST_FURTHER} seeds more to settle it, if they go on like these."
+        more = f"{self.further_seeds:g} more seed{'' if self.further_seeds == 1 else 's'}"
+        return f"About {more} would settle it, if they go on like these."
+
+    @property
+    def told(self) -> str:
+        """Why the verdict is what it is, with the bootstrap beside the interval, and what would settle it."""
+        beside = f"; {self.bootstrap_note}" if self.bootstrap_note else ""
+        return f"{self.verdict.reason}{beside}" + (f". {self.further}" if self.further else "")
 
     def to_json(self) -> dict[str, Any]:
         """One of the `claims` of `study report --json`. An end of the interval that is open is null."""
@@ -68,11 +95,13 @@ class Row:
             "estimate": found.value if found else None,
             "interval": [_end(found.low), _end(found.high)] if found and found.n else None,
             "bootstrap": [_end(end) for end in self.bootstrap] if self.bootstrap else None,
+            "bootstrap_note": self.bootstrap_note,
             "n": found.n if found else 0,
             "unit": self.unit,
             "p_value": found.p_value if found else None,
             "p_adjusted": self.p_adjusted,
-            "further_seeds": self.further_seeds,
+            "further_seeds": None if self.further_seeds is None else _end(self.further_seeds),
+            "further": self.further,
             "verdict": self.verdict.word,
             "reason": self.verdict.reason,
             "runs": list(self.runs),
@@ -86,17 +115,19 @@ def _end(value: float) -> float | None:
 def outcome(run: Run, measure: Measure) -> Outcome | None:
     """What a run says: the last value of the metric, or how long it took to reach one. None where it has neither.
 
-    Where the value was not reached, the time is what the run was given.
+    Where the value was not reached, the time is what the run was given. Raises RunError where its metrics are damaged.
     """
     track = Track()
     track.add(run.metrics()[0])
-    curve = track.curve(measure.metric, measure.along)
-    if not len(curve.x):
+    lines = [track.curve(metric, measure.along) for metric in measure.metrics]
+    if not all(len(line.x) for line in lines):
         return None
     if measure.to_reach is None:
-        return float(curve.y[-1])
-    found = reached(curve, measure.to_reach)
-    assert found is not None  # the curve has points
+        value, *subtracted = (float(line.y[-1]) for line in lines)
+        return value - sum(subtracted)
+    found = reached(lines[0], measure.to_reach)
+    if found is None:  # none of its points is a number
+        return None
     return Time(found.last, False) if found.at is None else Time(found.at, True)
 
 
@@ -106,23 +137,19 @@ class Results:
 
     study: Study
     survey: Survey
-    outcomes: dict[tuple[Arm, int], tuple[Run, Outcome]]
+    outcomes: Outcomes
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()  # what the rows do not say of themselves
 
     @property
     def warnings(self) -> list[str]:
         """What stands against taking the rows at their word."""
-        said = []
+        said = list(self.notes)
         for arm, chosen in self.survey.chosen.items():
             if chosen.at_edge:
                 said.append(f"{arm.name}: the best value of the sweep, {chosen.value:g}, is the outermost one that was "
                             "tried; a better one may lie beyond")  # fmt: skip
-        for one in self.survey.found:
-            if one.state == "failed":
-                job = one.job
-                at = f", {job.swept:g} in the sweep" if job.trial else ""
-                said.append(f"{job.arm.name}, seed {job.seed}{at}: failed {len(one.failures)} times "
-                            f"({one.statuses[one.failures[0]].message})")  # fmt: skip
+        said += filter(None, map(_missing, self.survey.found))
         said += [f"{arm.name}: no value of the sweep trains, so this arm has no runs" for arm in self.survey.hopeless]
         runs = [run for run, _ in self.outcomes.values()]
         for what, values in (
@@ -134,23 +161,78 @@ class Results:
         return said
 
 
+def _missing(one: Found) -> str:
+    """A run that will not come by itself, with its state; empty for all others."""
+    job, status = one.job, one.statuses[one.begun] if one.begun else None
+    name = f"{job.arm.name or 'the network'}, seed {job.seed}" + (f", {job.swept:g} in the sweep" if job.trial else "")
+    if one.state == "failed":
+        return f"{name}: failed {len(one.failures)} times ({one.statuses[one.failures[0]].message})"
+    if one.state == "under way" and status and status.state in ("interrupted", "stopped", "paused"):
+        why = f" ({status.message})" if status.message else ""
+        return f"{name}: {status.state} at epoch {status.epoch:.3g} of {status.epochs}{why}; it is missing here"
+    return ""
+
+
 def results(survey: Survey, known: dict[tuple[Run, Measure], Outcome | None] | None = None) -> Results:
-    """Read the runs of a study that are done, and compare its arms. `known`: outcomes that were read before."""
+    """Read the runs of a study that are done, and compare its arms. `known`: outcomes that were read before.
+
+    Raises RunError where the metrics of a run are damaged, StatisticsError where they have values that cannot be
+    compared.
+    """
     known = {} if known is None else known
     study = survey.study
+    notes: list[str] = []
     if study.measure.reading:
-        return _within(survey, study.measure.reading)
-    outcomes = {}
+        drafts, outcomes = _within(survey, study.measure.reading)
+        if survey.unread:
+            notes.append(f"the reading of {len(survey.unread)} of the runs that are done was not taken yet; "
+                         f"'study run {study.id}' takes it")  # fmt: skip
+    else:
+        outcomes = _outcomes(survey, study.measure, known, notes)
+        contrasts = study.contrasts()
+        drafts = [_contrast(study, contrast, outcomes, len(contrasts)) for contrast in contrasts]
+        if not contrasts:
+            drafts = _effects(study, outcomes)
+            notes += _aliased(study)
+    rows = _judged(survey, drafts)
+    for aspect in study.claim.aspects if study.claim else ():
+        if aspect.measure is None:
+            rows.append(_out_of_reach(study, aspect))
+        else:
+            rows += _judged(survey, [_aspect(survey, aspect, aspect.measure, known, notes)])
+    return Results(study, survey, outcomes, tuple(_apart(rows)), tuple(notes))
+
+
+def unreadable(survey: Survey, fault: Exception) -> Results:
+    """What can be said of a study whose runs cannot be evaluated: why."""
+    study = survey.study
+    row = Row(study.id, "All runs", None, None, "", study.measure.unit, None, None,
+              Verdict("cannot be evaluated", str(fault)), (), ())  # fmt: skip
+    return Results(study, survey, {}, (row,))
+
+
+def _outcomes(
+    survey: Survey, measure: Measure, known: dict[tuple[Run, Measure], Outcome | None], notes: list[str]
+) -> Outcomes:
+    """What each run says that is done; those that say nothing are told in the notes."""
+    found: Outcomes = {}
+    silent = []
     for one in survey.counted:
         if one.done is None:
             continue
-        if (one.done, study.measure) not in known:
-            known[one.done, study.measure] = outcome(one.done, study.measure)
-        if (value := known[one.done, study.measure]) is not None:
-            outcomes[one.job.arm, one.job.seed] = one.done, value
-    contrasts = study.contrasts()
-    drafts = [_contrast(study, contrast, outcomes, len(contrasts)) for contrast in contrasts]
-    return Results(study, survey, outcomes, tuple(_judged(study, drafts or _effects(study, outcomes))))
+        if (one.done, measure) not in known:
+            known[one.done, measure] = outcome(one.done, measure)
+        value = known[one.done, measure]
+        if value is None:
+            silent.append(one.done.id)
+        else:
+            found[one.job.arm, one.job.seed] = one.done, value
+    if silent:
+        of = " or ".join(measure.metrics)
+        more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
+        notes.append(f"{len(silent)} of the runs that are done did not measure {of}, and say nothing here: "
+                     f"{', '.join(silent[:3])}{more}")  # fmt: skip
+    return found
 
 
 @dataclass(frozen=True)
@@ -159,133 +241,189 @@ class _Draft:
 
     id: str
     name: str
-    estimate: Estimate | None
-    bootstrap: tuple[float, float] | None
-    differences: Sequence[float]
+    measure: Measure
+    claim: Claim | None
+    unit: str
+    sample: Sample | None  # None before there are runs
+    arms: Sequence[Arm]  # whose runs it needs
     headline: bool
     seeds: tuple[int, ...]
     runs: tuple[str, ...]
+    paired: bool = True  # else every arm is in it, with each seed
 
 
-def _contrast(
-    study: Study, contrast: Contrast, outcomes: dict[tuple[Arm, int], tuple[Run, Outcome]], count: int
-) -> _Draft:
-    seeds = tuple(s for s in study.seeds if (contrast.baseline, s) in outcomes and (contrast.other, s) in outcomes)
-    sides = [[outcomes[arm, seed] for seed in seeds] for arm in (contrast.baseline, contrast.other)]
+def _contrast(study: Study, contrast: Contrast, outcomes: Outcomes, count: int) -> _Draft:
+    arms = (contrast.baseline, contrast.other)
+    seeds = tuple(seed for seed in study.seeds if all((arm, seed) in outcomes for arm in arms))
+    sides = [[outcomes[arm, seed] for seed in seeds] for arm in arms]
     headline = count == 1 or study.is_headline(contrast)
-    runs = tuple(run.id for side in sides for run, _ in side)
-    estimate, bootstrap, differences = _compared(study.measure, *([value for _, value in side] for side in sides))
-    name = study.id if headline else f"{study.id}/{slug('-'.join([contrast.level, *contrast.at.values()]))}"
-    return _Draft(name, contrast.name, estimate, bootstrap, differences, headline, seeds, runs)
+    one_factor = (contrast.factor,) if study.design in ("one-off", "one-on") else ()
+    ending = slug("-".join([*one_factor, contrast.level, *contrast.at.values()]))
+    sample = _compared(study.measure, *([value for _, value in side] for side in sides)) if seeds else None
+    return _Draft(
+        study.id if headline else f"{study.id}/{ending}", contrast.name, study.measure, study.claim,
+        study.measure.unit, sample, arms, headline, seeds, tuple(run.id for side in sides for run, _ in side),
+    )  # fmt: skip
 
 
-def _within(survey: Survey, name: str) -> Results:
+def _within(survey: Survey, name: str) -> tuple[list[_Draft], Outcomes]:
     """Two ways to look at each trained network, compared."""
-    study, (arm, *_) = survey.study, survey.study.arms()
+    study, arms = survey.study, survey.study.arms()
     read = {
         one.job.seed: (one.done, pair) for one in survey.counted if one.done and (pair := reading_of(one.done, name))
     }
-    sides = [[pair[side] for _, pair in read.values()] for side in (0, 1)]
-    estimate, bootstrap, differences = _compared(study.measure, *sides)
+    sample = _compared(study.measure, *zip(*(pair for _, pair in read.values()), strict=True)) if read else None
     runs = tuple(run.id for run, _ in read.values())
-    draft = _Draft(study.id, TITLES[name], estimate, bootstrap, differences, True, tuple(read), runs)
-    outcomes: dict[tuple[Arm, int], tuple[Run, Outcome]] = {
-        (arm, seed): (run, pair[1] - pair[0]) for seed, (run, pair) in read.items()
-    }
-    return Results(study, survey, outcomes, tuple(_judged(study, [draft])))
+    draft = _Draft(study.id, TITLES[name], study.measure, study.claim, study.measure.unit, sample, arms, True,
+                   tuple(read), runs)  # fmt: skip
+    return [draft], {(arms[0], seed): (run, pair[1] - pair[0]) for seed, (run, pair) in read.items()}
 
 
-def _compared(
-    measure: Measure, baseline: Sequence[Outcome], other: Sequence[Outcome]
-) -> tuple[Estimate | None, tuple[float, float] | None, list[float]]:
-    """The estimate, the bootstrap's interval, and the pairs' differences (of a ratio, of its logarithm)."""
-    if not baseline:
-        return None, None, []
+def _aspect(
+    survey: Survey, aspect: Aspect, measure: Measure, known: dict[tuple[Run, Measure], Outcome | None], notes: list[str]
+) -> _Draft:
+    """A further measure of the study's main contrast. It was named beforehand, as that was, and stands alone."""
+    assert aspect.direction is not None
+    claim = Claim(says=aspect.says, direction=aspect.direction, size=aspect.size)
+    study = survey.study.model_copy(update={"measure": measure, "claim": claim})
+    contrast = study.main_contrast()
+    assert contrast is not None  # the study's file was checked
+    draft = _contrast(study, contrast, _outcomes(survey, measure, known, notes), 1)
+    name = f"{aspect.says.rstrip('.')} ({contrast.name}; {measure.name})"
+    return replace(draft, id=f"{study.id}/{aspect.id}", name=name)
+
+
+def _out_of_reach(study: Study, aspect: Aspect) -> Row:
+    verdict = Verdict("not testable here", f"it would take {aspect.takes}")
+    return Row(f"{study.id}/{aspect.id}", aspect.says.rstrip("."), None, None, "", "", None, None, verdict, (), ())
+
+
+def _compared(measure: Measure, baseline: Sequence[Outcome], other: Sequence[Outcome]) -> Sample:
+    """The pairs' differences, errors in points; or their ratios."""
     if measure.is_time:
-        a, b = ([value for value in side if isinstance(value, Time)] for side in (baseline, other))
-        seen = [
-            math.log(its.value / mine.value) for mine, its in zip(a, b, strict=True) if mine.reached and its.reached
-        ]
-        return paired_ratio(a, b), None, seen
+        return ratios(*([value for value in side if isinstance(value, Time)] for side in (baseline, other)))
+    return differences(_scaled(measure, baseline), _scaled(measure, other))
+
+
+def _scaled(measure: Measure, values: Iterable[Outcome]) -> list[float]:
+    """Errors in percent, losses as they are."""
     scale = 100.0 if measure.unit else 1.0
-    x, y = ([scale * value for value in side if isinstance(value, float)] for side in (baseline, other))
-    bootstrap = bootstrap_difference(x, y) if len(x) > 1 else None
-    return paired_difference(x, y), bootstrap, [its - mine for mine, its in zip(x, y, strict=True)]
+    return [scale * value for value in values if isinstance(value, float)]
 
 
-def _effects(study: Study, outcomes: dict[tuple[Arm, int], tuple[Run, Outcome]]) -> list[_Draft]:
+def _effects(study: Study, outcomes: Outcomes) -> list[_Draft]:
     """Main effects and interactions, over the seeds of which every arm is done."""
-    arms = study.arms()
+    arms, measure = study.arms(), study.measure
     seeds = tuple(seed for seed in study.seeds if all((arm, seed) in outcomes for arm in arms))
     runs = tuple(outcomes[arm, seed][0].id for arm in arms for seed in seeds)
-    if not seeds:
-        return [_Draft(f"{study.id}/{name}", name, None, None, [], False, (), ()) for name in study.factors]
-    scale = 100.0 if study.measure.unit else 1.0
-    cells = {
-        tuple(level for _, level in arm.levels): [
-            scale * value for seed in seeds if isinstance(value := outcomes[arm, seed][1], float)
-        ]
-        for arm in arms
-    }
-    found = main_effects(cells, list(study.factors))
-    return [
-        _Draft(f"{study.id}/{'-'.join(effect)}", " × ".join(effect), estimate, None, [], False, seeds, runs)
-        for effect, estimate in found.items()
-    ]
+    found: Mapping[Effect, Sample | None] = dict.fromkeys(effect_names(_cells(study), list(study.factors)))
+    if seeds:
+        values = [[outcomes[arm, seed][1] for seed in seeds] for arm in arms]
+        told = values if measure.is_time else [_scaled(measure, of_arm) for of_arm in values]
+        found = effects(dict(zip(_cells(study), told, strict=True)), list(study.factors))  # type: ignore[arg-type]
+    drafts = []
+    for effect, sample in found.items():
+        alone = len(effect) == 1  # no claim is about an interaction
+        unit = measure.unit if alone or not measure.is_time else f"times the ratio of {UNITS[measure.along]}"
+        drafts.append(
+            _Draft(f"{study.id}/{slug('-'.join(effect))}", " × ".join(effect), measure, study.claim if alone else None,
+                   unit, sample, arms, False, seeds, runs, paired=False)
+        )  # fmt: skip
+    return drafts
 
 
-def _judged(study: Study, drafts: Sequence[_Draft]) -> list[Row]:
+def _cells(study: Study) -> list[Cell]:
+    return [tuple(level for _, level in arm.levels) for arm in study.arms()]
+
+
+def _aliased(study: Study) -> list[str]:
+    """What a fractional design cannot tell apart, in words."""
+    left_out = aliases(_cells(study), list(study.factors))
+    said: dict[str, None] = {}
+    for interaction, others in left_out.items():
+        if inside := [" × ".join(other) for other in others if other not in left_out]:
+            said[f"{' and '.join(inside)} cannot be told from {' × '.join(interaction)} in this design: the row shows "
+                 "both together, and the first alone only if the other is nothing"] = None  # fmt: skip
+        else:
+            group = " and ".join(sorted(" × ".join(one) for one in (interaction, *others)))
+            said[f"{group} cannot be told from one another in this design, and have no row"] = None
+    return list(said)
+
+
+def _judged(survey: Survey, drafts: Sequence[_Draft]) -> list[Row]:
     """The rows with their verdicts. The headline was named beforehand and stands alone; the others are read together,
     and Holm's correction is for that."""
-    together = [
-        draft for draft in drafts if not draft.headline and draft.estimate and draft.estimate.p_value is not None
-    ]
-    adjusted = dict(zip([draft.id for draft in together], holm([_p(draft) for draft in together]), strict=True))
+    estimates = [draft.sample.estimate() if draft.sample else None for draft in drafts]
+    p_values = {
+        place: found.p_value
+        for place, (draft, found) in enumerate(zip(drafts, estimates, strict=True))
+        if not draft.headline and found and found.p_value is not None
+    }
+    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True)) if len(p_values) > 1 else {}
     rows = []
-    for draft in sorted(drafts, key=lambda one: not one.headline):
-        p = adjusted.get(draft.id) if len(together) > 1 else None
-        verdict = judge(study, draft.estimate, p)
-        more = further_seeds(draft.differences) if verdict.word == "open" and len(draft.differences) > 1 else None
+    for place in sorted(range(len(drafts)), key=lambda place: not drafts[place].headline):
+        draft, found, p = drafts[place], estimates[place], adjusted.get(place)
+        if draft.sample is None or found is None:
+            verdict, interval, note, more = _not_yet(survey, draft), None, "", None
+        else:
+            verdict = judge(draft.claim, found, draft.sample.ratio, _said(survey.study, draft, found), p)
+            interval = draft.sample.bootstrap()
+            note = _bootstrap_note(draft.sample, interval)
+            # As one of several it is told once its interval at Holm's strictest level is clear of no difference.
+            level = 1 - SIGNIFICANT / (len(adjusted) if p is not None else 1)
+            more = draft.sample.further_seeds(level) if verdict.word == "open" else None
         rows.append(
-            Row(draft.id, draft.name, draft.estimate, draft.bootstrap, study.measure.unit, p, more, verdict,
-                draft.seeds, draft.runs)
-        )  # fmt: skip
+            Row(draft.id, draft.name, found, interval, note, draft.unit, p, more, verdict, draft.seeds, draft.runs)
+        )
     return rows
 
 
-def _p(draft: _Draft) -> float:
-    assert draft.estimate is not None and draft.estimate.p_value is not None
-    return draft.estimate.p_value
+def _apart(rows: Sequence[Row]) -> list[Row]:
+    """The rows, with a number behind an id that was there before: labels may differ in signs that ids leave out."""
+    taken: set[str] = set()
+    named = []
+    for row in rows:
+        ids = (row.id if number == 1 else f"{row.id}-{number}" for number in count(1))
+        name = next(one for one in ids if one not in taken)
+        taken.add(name)
+        named.append(replace(row, id=name))
+    return named
 
 
-def judge(study: Study, found: Estimate | None, p_adjusted: float | None = None) -> Verdict:
-    """Whether a claim held: by the interval alone, never by the estimate.
+def _not_yet(survey: Survey, draft: _Draft) -> Verdict:
+    """Before there is a pair: what this row still lacks."""
+    study, (runs, epochs) = survey.study, survey.lacking(draft.arms)
+    what = "no pair of runs is done" if draft.paired else "there is no seed with which every arm is done"
+    if not runs:
+        return Verdict("not run yet", f"{what}, and none is left to be trained for it")
+    hours = f", {study.hours * epochs / study.epochs():.2g} h of 2 cores at most" if study.hours else ""
+    early = ", less as runs end where the error is reached" if hours and study.stop.until else ""
+    return Verdict("not run yet", f"{what}; this row lacks {runs} run{'' if runs == 1 else 's'}{hours}{early}")
+
+
+def judge(claim: Claim | None, found: Estimate, ratio: bool, said: str, p_adjusted: float | None = None) -> Verdict:
+    """Whether a claim held: by the interval alone, never by the estimate. `said`: the estimate in words.
 
     Held: the interval lies on the claim's side of no difference, and reaches the claimed size where that counts.
     Contradicted: it lies on the other side, or short of the size that counts. Else open.
     """
-    if found is None or found.n == 0:
-        hours = f", {study.hours:g} h of 2 cores at most" if study.hours else ""
-        early = ", less as runs end where the error is reached" if hours and study.stop.until else ""
-        return Verdict("not run yet", f"no pair of runs is done; it takes {study.count()} runs{hours}{early}")
-    said = in_words(study.measure, found)
-    if found.n < len(study.seeds):
-        said += f", {found.n} of {len(study.seeds)} pairs so far"
-    none = 1.0 if study.measure.is_time else 0.0
+    none = 1.0 if ratio else 0.0
     up, down = found.low > none, found.high < none
-    if p_adjusted is not None and p_adjusted >= SIGNIFICANT:
-        up = down = False
-    if study.claim is None:
+    if p_adjusted is not None and p_adjusted >= SIGNIFICANT and (up or down):
+        return Verdict("open", f"{said}: among the rows that are read together this may be chance (p by Holm "
+                       f"{p_adjusted:.2g})")  # fmt: skip
+    if claim is None:
         return Verdict("difference" if up or down else "open", said)
-    borne_out, against = (up, down) if study.claim.direction == "higher" else (down, up)
+    borne_out, against = (up, down) if claim.direction == "higher" else (down, up)
     if against:
         return Verdict("contradicted", f"{said}: the other way round")
-    if borne_out and _falls_short(study.claim, found):
-        return Verdict("contradicted", f"{said}: the direction is the claim's, its size ({study.claim.size:g}) is not")
+    if borne_out and _falls_short(claim, found):
+        return Verdict("contradicted", f"{said}: the direction is the claim's, its size ({claim.size:g}) is not")
     if borne_out:
         return Verdict("held", said)
-    if not math.isfinite(found.low) and not math.isfinite(found.high):
-        return Verdict("open", f"{said}: one pair of runs, or runs that do not vary, have no interval")
+    if math.isinf(found.high) and found.low <= (0.0 if ratio else -math.inf):
+        why = "" if found.value is None else ": one pair of runs, or runs that do not vary, have no interval"
+        return Verdict("open", said + why)
     return Verdict("open", f"{said}: no difference is possible, too")
 
 
@@ -295,16 +433,36 @@ def _falls_short(claim: Claim, found: Estimate) -> bool:
     return found.high < claim.size if claim.direction == "higher" else found.low > claim.size
 
 
-def in_words(measure: Measure, found: Estimate) -> str:
+def _said(study: Study, draft: _Draft, found: Estimate) -> str:
+    """The estimate, and on how many of the seeds it rests."""
+    said = in_words(found, draft.unit, draft.measure.is_time)
+    done, of = len(draft.seeds), "pairs" if draft.paired else "seeds"
+    if done < len(study.seeds):
+        said += f", {done} of {len(study.seeds)} {of} so far"
+    if silent := done - found.n:
+        said += f"; {silent} of them say nothing, as time ran out on both sides"
+    return said
+
+
+def _bootstrap_note(sample: Sample, interval: tuple[float, float] | None) -> str:
+    """The bootstrap's interval in words, or why there is none."""
+    if interval is None:
+        return "no bootstrap: a time that ran out cannot be drawn" if sample.censored else ""
+    low, high = (_number(end, sample.ratio) for end in interval)
+    return f"bootstrap {low} to {high}"
+
+
+def _number(value: float, ratio: bool) -> str:
+    return f"{value:.2f}" if ratio else f"{value:+.2f}"
+
+
+def in_words(found: Estimate, unit: str, ratio: bool) -> str:
     """'1.80 times the epochs (95 % interval 1.60 to 2.00, n = 5)'; 'more than 4.10 times the epochs (95 %, n = 5)'."""
-    ratio = measure.is_time
-    unit = f"times the {UNITS[measure.along]}" if ratio else "points" if measure.unit else ""
-
-    def number(value: float) -> str:
-        return f"{value:.2f}" if ratio else f"{value:+.2f}"
-
+    unit = "points" if unit == "percentage points" else unit
+    if found.n == 0:
+        return f"not known how many {unit}"
     low, high = (
-        number(end) if math.isfinite(end) and (end > 0 or not ratio) else "" for end in (found.low, found.high)
+        _number(end, ratio) if math.isfinite(end) and (end > 0 or not ratio) else "" for end in (found.low, found.high)
     )
     if found.value is None:
         bound = f"more than {low}" if low else f"less than {high}" if high else "not known how many"
@@ -315,4 +473,4 @@ def in_words(measure: Measure, found: Estimate) -> str:
         interval = f"95 % interval {'above ' + low if low else 'below ' + high}"
     else:
         interval = "no interval"
-    return f"{number(found.value)} {unit}".rstrip() + f" ({interval}, n = {found.n})"
+    return f"{_number(found.value, ratio)} {unit}".rstrip() + f" ({interval}, n = {found.n})"

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
+MOST_FURTHER = 1000  # seeds; what would take more is out of reach
+
 _RESAMPLES = 9999
 _ROUNDING = 64 * float(np.finfo(np.float64).eps)
 _MARGIN = 1e-6  # of a root's bracket, for rounding
@@ -23,6 +25,9 @@ _ALIASED = 1e-9  # of an effect; what is smaller is rounding
 
 Effect = tuple[str, ...]
 """A main effect, `("dropout",)`, or a two-way interaction, `("activation", "dropout")`."""
+
+Cell = tuple[str, ...]
+"""One level of each factor."""
 
 
 class StatisticsError(ValueError):
@@ -48,97 +53,156 @@ class Time:
     reached: bool
 
 
-def paired_difference(baseline: Sequence[float], other: Sequence[float], level: float = 0.95) -> Estimate:
-    """The mean of `other` − `baseline`, with Student's t interval; the same seeds in the same order.
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What each seed says of one question: a number, or, where time ran out, a limit beyond which it lies.
+
+    The numbers are taken as normal. Of a ratio they are logarithms. `above`: the true one is larger than the limit;
+    `below`: smaller. All three have the shape (seeds that say something,).
+    """
+
+    values: NDArray[np.float64]
+    above: NDArray[np.bool_]
+    below: NDArray[np.bool_]
+    ratio: bool = False
+    silent: int = 0  # seeds that say nothing, as times ran out on both sides
+
+    @property
+    def censored(self) -> bool:
+        """Whether some of the values are limits."""
+        return bool((self.above | self.below).any())
+
+    @property
+    def _seen(self) -> NDArray[np.float64]:
+        return self.values[~self.above & ~self.below]
+
+    def estimate(self, level: float = 0.95) -> Estimate:
+        """The mean, of ratios the geometric one, and its interval.
+
+        Where nothing is censored, it is Student's. With two or more values that were seen whole, and differ, the
+        estimate is the one of maximum likelihood and the interval the profile likelihood's (see `_censored`).
+
+        With fewer, likelihood could make the spread as small as it likes. Then there is no value, but a bound where all
+        limits are to one side. Suppose time ran out in the slower arm: its times, had they been taken to the end, would
+        be longer than their limits, so the lower end of Student's interval of the ratios with the limits holds; the
+        upper one is infinite. Raises StatisticsError for a level that is none.
+        """
+        found = self._on_its_scale(level)
+        if not self.ratio:
+            return found
+        value = None if found.value is None else _exp(found.value)
+        return Estimate(value, _exp(found.low), _exp(found.high), found.n, found.p_value)
+
+    def bootstrap(self, level: float = 0.95, seed: int = 0) -> tuple[float, float] | None:
+        """The interval of the mean by the bootstrap over the seeds (BCa), which assumes no normal distribution.
+
+        With few seeds it is too narrow (with five, a 95 % interval holds about 85 %): it stands beside Student's t, not
+        in its place. None where no two values differ, or one is a limit: what was not seen cannot be drawn.
+        """
+        if self.censored or not _varies(self.values):
+            return None
+        found = stats.bootstrap(
+            (self.values,), np.mean, confidence_level=_checked(level), n_resamples=_RESAMPLES, method="BCa",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval  # fmt: skip
+        low, high = float(found.low), float(found.high)
+        return (_exp(low), _exp(high)) if self.ratio else (low, high)
+
+    def further_seeds(self, level: float = 0.95, most: int = MOST_FURTHER) -> float | None:
+        """How many seeds more would bring the interval to one side of no difference, if they go on like these.
+
+        A projection: the mean and the spread of further seeds are taken to be those seen so far, which few seeds tell
+        badly. 0 where the interval is there already; infinite where it would take more than `most`. None where it
+        cannot be told: the spread is not known, or nothing but limits that leave no difference possible.
+        """
+        found, count = self._on_its_scale(level), len(self.values)
+        if found.p_value is None:
+            return None
+        centre = float(self.values.mean()) if found.value is None else found.value
+        end = found.low if centre > 0 else found.high
+        if math.isinf(end):  # the limits lie on the other side of no difference: how far beyond, nobody saw
+            return None
+        counts = np.arange(count, count + most + 1)
+        width = stats.t.ppf((1 + level) / 2, counts - 1) / np.sqrt(counts)
+        enough = np.flatnonzero(abs(centre - end) * width / width[0] < abs(centre))
+        if not len(enough):
+            return math.inf
+        return math.ceil(int(enough[0]) * (count + self.silent) / count)
+
+    def _on_its_scale(self, level: float) -> Estimate:
+        """`estimate`, of a ratio in logarithms."""
+        if not len(self.values):
+            return Estimate(None, -math.inf, math.inf, 0, None)
+        if not self.censored:
+            return _student(self.values, level)
+        if _varies(self._seen):
+            return _censored(self._seen, self.values[self.above], self.values[self.below], level)
+        return _bound(self.values, bool(self.above.any()), bool(self.below.any()), level)
+
+
+def differences(baseline: Sequence[float], other: Sequence[float]) -> Sample:
+    """`other` − `baseline` of each seed; the same seeds in the same order.
 
     Raises StatisticsError where the lengths differ, there is no pair, or a value is not finite.
     """
-    return _student(_differences(baseline, other), level)
+    if len(baseline) != len(other):
+        raise StatisticsError(f"{len(baseline)} values are paired with {len(other)}: give one of each arm a seed")
+    a, b = _finite(baseline), _finite(other)
+    return _whole(b - a, float(np.abs([a, b]).max()))
 
 
-def bootstrap_difference(
-    baseline: Sequence[float], other: Sequence[float], level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """The interval of the mean of `other` − `baseline` by the bootstrap (BCa), which assumes no normal distribution.
+def ratios(baseline: Sequence[Time], other: Sequence[Time]) -> Sample:
+    """How many times as long `other` takes as `baseline` with each seed, some times being censored.
 
-    With few seeds it is too narrow (with five, a 95 % interval holds about 85 %): it stands beside Student's t, not in
-    its place. Raises StatisticsError as `paired_difference` does.
-    """
-    differences = _differences(baseline, other)
-    if not _varies(differences):
-        return -math.inf, math.inf
-    found = stats.bootstrap(
-        (differences,), np.mean, confidence_level=_checked(level), n_resamples=_RESAMPLES, method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
-
-
-def paired_ratio(baseline: Sequence[Time], other: Sequence[Time], level: float = 0.95) -> Estimate:
-    """How many times as long `other` takes as `baseline`, as a geometric mean, some times being censored.
-
-    The logarithms of the ratios are taken as normal. Where `other` was given up, its ratio is larger than the one seen;
-    where `baseline` was, smaller; where both were, the pair says nothing of the ratio and is left out of `n`. With two
-    or more ratios that were seen whole, and differ, the estimate is the one of maximum likelihood and the interval the
-    profile likelihood's (see `_censored`); where nothing is censored, both are Student's.
-
-    With fewer, likelihood could make the spread as small as it likes. Then there is no value, but a bound where time
-    ran out in one arm only. Suppose it was `other`: its times, had they been taken to the end, would be longer than
-    their limits, so the lower end of Student's interval of the ratios with the limits holds; the upper one is infinite.
-
-    Raises StatisticsError where the lengths differ or a time is not above 0.
+    Where `other` was given up, the ratio is larger than the one seen; where `baseline` was, smaller; where both were,
+    the pair says nothing of it. Raises StatisticsError where the lengths differ or a time is not above 0.
     """
     if len(baseline) != len(other):
         raise StatisticsError(f"{len(baseline)} times are paired with {len(other)}: give one of each arm for each seed")
-    if not all(0 < time.value < math.inf for time in (*baseline, *other)):
-        raise StatisticsError("a time is not a number above 0: a ratio needs times that are")
-    pairs = [(a, b) for a, b in zip(baseline, other, strict=True) if a.reached or b.reached]
-    logs = _steadied(np.array([math.log(b.value / a.value) for a, b in pairs]), 1.0)
-    above = np.array([not b.reached for _, b in pairs], dtype=bool)  # the true ratio is larger
-    below = np.array([not a.reached for a, _ in pairs], dtype=bool)
-    seen = logs[~above & ~below]
-    if len(logs) == 0:
-        return Estimate(None, 0.0, math.inf, 0, None)
-    if len(seen) == len(logs) and not _varies(logs):
-        found = _student(logs, level)
-    elif _varies(seen):
-        found = _censored(seen, logs[above], logs[below], level)
-    else:
-        found = _bound(logs, bool(above.any()), bool(below.any()), level)
-    value = None if found.value is None else _exp(found.value)
-    return Estimate(value, _exp(found.low), _exp(found.high), found.n, found.p_value)
+    (mine, mine_out), (its, its_out) = _logarithms(baseline), _logarithms(other)
+    return _limited(its - mine, its_out, mine_out, 1.0)
 
 
-def main_effects(
-    cells: Mapping[tuple[str, ...], Sequence[float]], factors: Sequence[str], level: float = 0.95
-) -> dict[Effect, Estimate]:
-    """What each factor of a factorial design does, averaged over the others, and each two together, with intervals.
+def effects(cells: Mapping[Cell, Sequence[float] | Sequence[Time]], factors: Sequence[str]) -> dict[Effect, Sample]:
+    """What each factor of a factorial design does, averaged over the others, and each two together, with each seed.
 
     `cells` gives the values, one for each seed, of each combination of levels, in the order of `factors`. A factor's
     first level in the order of `cells` is what the others are compared with. Of a factor with two levels, the key is
     `(factor,)`; with more there is one for each further level, `("factor=level",)`. A two-way interaction is how much
     larger the effect of the one is at the other's second level than at its first (books on the design of experiments
-    give half of that). Each effect is computed for each seed; Student's t over the seeds gives the interval.
+    give half of that).
+
+    Of times, an effect is how many times as long it takes, in the geometric mean over the other factors, and an
+    interaction how many times as large that ratio is. Where a time ran out that lengthens the effect, the effect is
+    larger than the one seen; where one that shortens it, smaller; where both, the seed says nothing of it.
 
     In a fractional design, interactions that cannot be told from other effects are left out, and main effects are what
     they are if those interactions are nothing: `aliases` names them.
 
     Raises StatisticsError where a main effect cannot be told from another, or where the cells do not fit together.
     """
-    design, values = _design(cells, factors)
-    effects, matrix, _, _ = _model(design)
-    contrasts = (np.linalg.pinv(matrix) @ values)[1:]
-    size = float(np.abs(values).max())
-    return {effect: _student(_steadied(row, size), level) for effect, row in zip(effects, contrasts, strict=True)}
+    told, matrix, _, _ = _model(_design(cells, factors))
+    weights = np.linalg.pinv(matrix)[1:]  # of the cells in each effect
+    if not any(isinstance(value, Time) for values in cells.values() for value in values):
+        values = np.array([_finite(values) for values in cells.values()])  # type: ignore[arg-type]
+        size = float(np.abs(values).max())
+        return {effect: _whole(row @ values, size) for effect, row in zip(told, weights, strict=True)}
+    both = [_logarithms(values) for values in cells.values()]  # type: ignore[arg-type]
+    logs, out = (np.array(part) for part in zip(*both, strict=True))
+    size = max(1.0, float(np.abs(logs).max()))
+    found = {}
+    for effect, row in zip(told, weights, strict=True):
+        above, below = (out[sign * row > _ALIASED].any(axis=0) for sign in (1, -1))
+        found[effect] = _limited(row @ logs, above, below, size)
+    return found
 
 
-def aliases(cells: Mapping[tuple[str, ...], Sequence[float]], factors: Sequence[str]) -> dict[Effect, list[Effect]]:
-    """The interactions that `main_effects` leaves out, each with the effects that it cannot be told from.
+def aliases(arms: Sequence[Cell], factors: Sequence[str]) -> dict[Effect, list[Effect]]:
+    """The interactions that `effects` leaves out, each with the effects that it cannot be told from.
 
-    Empty for a full factorial design. Raises StatisticsError as `main_effects` does.
+    `arms`: the combinations of levels. Empty for a full factorial design. Raises StatisticsError as `effects` does.
     """
-    design, _ = _design(cells, factors)
-    effects, matrix, left_out, columns = _model(design)
+    told, matrix, left_out, columns = _model(_design(dict.fromkeys(arms, ()), factors))
     if not left_out:
         return {}
     shares = np.linalg.pinv(matrix) @ columns  # of an interaction in the constant and in each effect
@@ -146,11 +210,16 @@ def aliases(cells: Mapping[tuple[str, ...], Sequence[float]], factors: Sequence[
     together = rest.T @ rest
     result: dict[Effect, list[Effect]] = {}
     for place, interaction in enumerate(left_out):
-        inside = [effect for effect, share in zip(effects, shares[1:, place], strict=True) if abs(share) > _ALIASED]
+        inside = [effect for effect, share in zip(told, shares[1:, place], strict=True) if abs(share) > _ALIASED]
         same = (np.abs(shares.T @ shares) + np.abs(together) > _ALIASED)[place]
         inside += [other for other, is_same in zip(left_out, same, strict=True) if is_same and other != interaction]
         result[interaction] = inside
     return result
+
+
+def effect_names(arms: Sequence[Cell], factors: Sequence[str]) -> list[Effect]:
+    """The effects that `effects` tells of these combinations of levels. Raises StatisticsError as it does."""
+    return _model(_design(dict.fromkeys(arms, ()), factors))[0]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -166,24 +235,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return [float(value) for value in adjusted]
-
-
-def further_seeds(
-    differences: Sequence[float], margin: float = 0.0, level: float = 0.95, most: int = 1000
-) -> int | None:
-    """How many paired seeds more would bring Student's interval of the mean to one side of `margin`.
-
-    A projection: the mean and the spread of further seeds are taken to be those seen so far, which few seeds tell
-    badly. 0 where the interval is there already; None where it would take more than `most`, or the spread is not known.
-    """
-    values = _finite(differences)
-    values = _steadied(values, float(np.abs(values).max()))
-    if not _varies(values):
-        return None
-    counts = np.arange(len(values), len(values) + most + 1)
-    half = stats.t.ppf((1 + _checked(level)) / 2, counts - 1) * values.std(ddof=1) / np.sqrt(counts)
-    enough = np.flatnonzero(half < abs(values.mean() - margin))
-    return int(enough[0]) if len(enough) else None
 
 
 def _student(values: NDArray[np.float64], level: float) -> Estimate:
@@ -274,9 +325,9 @@ def _root(a: float, b: float, c: float) -> float:
 
 
 def _design(
-    cells: Mapping[tuple[str, ...], Sequence[float]], factors: Sequence[str]
-) -> tuple[dict[Effect, NDArray[np.float64]], NDArray[np.float64]]:
-    """A column for each main effect and each two-way interaction, a row a cell; and the values, (cells, seeds)."""
+    cells: Mapping[Cell, Sequence[float] | Sequence[Time]], factors: Sequence[str]
+) -> dict[Effect, NDArray[np.float64]]:
+    """A column for each main effect and each two-way interaction, a row a cell."""
     if not cells or any(len(cell) != len(factors) for cell in cells):
         raise StatisticsError(f"each cell is named by one level of each of the factors {', '.join(factors)}")
     if len({len(values) for values in cells.values()}) > 1:
@@ -292,7 +343,7 @@ def _design(
     design: dict[Effect, NDArray[np.float64]] = {(name,): column for main in mains for name, column in main}
     for first, second in combinations(mains, 2):
         design |= {(a, b): x * y for a, x in first for b, y in second}
-    return design, np.array([_finite(values) for values in cells.values()])
+    return design
 
 
 def _model(
@@ -319,11 +370,25 @@ def _free(design: Mapping[Effect, NDArray[np.float64]], effect: Effect, among: S
     return bool(np.abs(column - others @ (np.linalg.pinv(others) @ column)).max() > _ALIASED)
 
 
-def _differences(baseline: Sequence[float], other: Sequence[float]) -> NDArray[np.float64]:
-    if len(baseline) != len(other):
-        raise StatisticsError(f"{len(baseline)} values are paired with {len(other)}: give one of each arm a seed")
-    a, b = _finite(baseline), _finite(other)
-    return _steadied(b - a, float(np.abs([a, b]).max()))
+def _whole(values: NDArray[np.float64], size: float) -> Sample:
+    """A sample without limits, computed from numbers of this size."""
+    never = np.zeros(len(values), dtype=bool)
+    return Sample(_steadied(values, size), never, never)
+
+
+def _limited(values: NDArray[np.float64], above: NDArray[np.bool_], below: NDArray[np.bool_], size: float) -> Sample:
+    """A sample of logarithms of ratios, of which some are limits."""
+    says = ~(above & below)
+    kept = _steadied(values[says], size)
+    return Sample(kept, above[says], below[says], True, int((~says).sum()))
+
+
+def _logarithms(times: Sequence[Time]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Of each time the logarithm, and whether it ran out."""
+    if not all(0 < time.value < math.inf for time in times):
+        raise StatisticsError("a time is not a number above 0: a ratio needs times that are")
+    logs = np.array([math.log(time.value) for time in times])
+    return logs, np.array([not time.reached for time in times], dtype=bool)
 
 
 def _steadied(values: NDArray[np.float64], size: float) -> NDArray[np.float64]:

@@ -17,24 +17,31 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..config import DECIDED_ELSEWHERE, ConfigError, RunConfig, explain, preset_config
 
 Design = Literal["one-off", "one-on", "full", "fractional"]
 Along = Literal["epoch", "seconds", "images"]
+Direction = Literal["lower", "higher"]
 ReadingName = Literal["ten-crop", "neighbours", "tower-colour"]  # of inspection/readings.py, which needs PyTorch
 
 MOST_RUNS = 2000
 MOST_BYTES = 2**18  # of a study file
 SWEEP_SEED = 1000  # far from the seeds of any study: the rate is chosen on runs that are not counted
+
+# What a run is measured by: the last value of each is in its metrics.
+METRICS = (
+    *(f"{part}/{name}" for part in ("test", "val", "clean") for name in ("top1_error", "top5_error", "loss")),
+    "epoch/train_top1_error", "epoch/train_loss", "train/top1_error", "train/loss",
+)  # fmt: skip
 
 UNITS: dict[Along, str] = {"epoch": "epochs", "seconds": "seconds", "images": "images"}
 
@@ -43,6 +50,13 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,59}", text):
+        raise ValueError("write small letters, digits and dashes, 60 at most, a dash not first")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
 Settings = dict[str, Any]
 Label = Annotated[str, Field(min_length=1, max_length=60)]
 
@@ -100,14 +114,27 @@ class Measure(_Part):
     A reading looks at the trained network instead, and compares two ways to do so within each run.
     """
 
-    metric: str = Field("test/top1_error", pattern=r"^(test|val|clean|epoch|train)/[a-z0-9_]+$")
-    to_reach: float | None = Field(None, gt=0)
+    metric: str = "test/top1_error"
+    less: str = Field("", description="a metric that is subtracted: the gap between test and training error, say")
+    to_reach: float | None = Field(None, gt=0, description="an error is a share: 0.25 is 25 %")
     along: Along = "epoch"
     reading: ReadingName | None = None
+
+    @field_validator("metric", "less")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name and name not in METRICS:
+            raise ValueError(f"there is no such metric; allowed are {', '.join(METRICS)}")
+        return name
 
     @property
     def is_time(self) -> bool:
         return self.to_reach is not None
+
+    @property
+    def metrics(self) -> list[str]:
+        """What a run has to have measured."""
+        return [name for name in (self.metric, self.less) if name and not self.reading]
 
     @property
     def unit(self) -> str:
@@ -116,21 +143,71 @@ class Measure(_Part):
             return f"times the {UNITS[self.along]}"
         return "percentage points" if self.reading or self.metric.endswith("_error") else ""
 
+    @property
+    def name(self) -> str:
+        """'test/top1_error', 'epochs to val/top1_error 0.25', 'test/top1_error less clean/top1_error'."""
+        if self.is_time:
+            return f"{UNITS[self.along]} to {self.metric} {self.to_reach:g}"
+        return self.reading or " less ".join(self.metrics)
+
+    def fault(self, place: str, until: Until | None) -> str:
+        """What is wrong with it, in a study whose runs end there, in words that name the field; empty where nothing is.
+
+        `place`: of the measure in the file.
+        """
+        if self.less and (self.is_time or self.less.endswith("_error") != self.metric.endswith("_error")):
+            return f"{place}.less={self.less!r}: what is subtracted is an error from an error, or a loss from a loss"
+        if self.to_reach is None:
+            return ""
+        given = f"{place}.to_reach={self.to_reach:g}"
+        if self.metric.endswith("_error") and self.to_reach >= 1:
+            return f"{given}: an error is a share, below 1; write 0.25 for 25 %"
+        if self.metric.startswith("test/"):
+            return f"{given}: {self.metric} is measured once, when a run ends; choose val/… or clean/… to see it fall"
+        if until and until.metric == self.metric and until.at > self.to_reach:
+            return f"{given}: the runs end before, at stop.until.at={until.at:g}; write the same there, or less"
+        return ""
+
+
+class Aspect(_Part):
+    """A further part of a claim: measured on the same runs, or out of reach here."""
+
+    id: Name
+    says: str
+    measure: Measure | None = None
+    direction: Direction | None = Field(None, description="of what is measured, as in the claim")
+    size: float | None = Field(None, description="the paper's figure, in points or as a ratio")
+    takes: str = Field("", description="what it would take to test this part, where it cannot be measured here")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if bool(self.takes) == bool(self.measure) or bool(self.measure) != bool(self.direction):
+            raise ValueError("give measure and direction, or takes: what it would take to test it")
+        return self
+
 
 class Claim(_Part):
     """What the paper says of the change from a factor's first level to another, and what would bear it out."""
 
     says: str
     section: str = ""
-    direction: Literal["lower", "higher"] = Field(description="of the other level, against the first one")
+    direction: Direction = Field(description="of the other level, against the first one")
     size: float | None = Field(None, description="the paper's figure, in points or as a ratio")
     size_counts: bool = Field(False, description="whether the size, too, can be expected here: same data, same measure")
+    aspects: tuple[Aspect, ...] = Field((), description="what else the paper says there")
+
+    @field_validator("aspects")
+    @classmethod
+    def _each_once(cls, aspects: tuple[Aspect, ...]) -> tuple[Aspect, ...]:
+        if len({aspect.id for aspect in aspects}) != len(aspects):
+            raise ValueError("an id stands twice")
+        return aspects
 
 
 class Study(_Part):
     """A study file. The first level of each factor is the baseline."""
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")
+    id: Name
     title: str = Field("", max_length=120)
     question: str = ""
     claim: Claim | None = None
@@ -149,7 +226,7 @@ class Study(_Part):
         {}, description="the contrast that stands for the study: levels of the other factors, and of this one if it "
         "has more than two"
     )  # fmt: skip
-    seeds: tuple[int, ...] = Field(min_length=1, max_length=200)
+    seeds: tuple[int, ...] = Field(max_length=200)
     stop: Stop
     sweep: Sweep | None = None
     measure: Measure = Measure()
@@ -179,6 +256,8 @@ class Study(_Part):
     @field_validator("seeds")
     @classmethod
     def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise ValueError("give one seed or more")
         if len(set(seeds)) != len(seeds):
             raise ValueError("a seed stands twice")
         return seeds
@@ -225,14 +304,38 @@ class Study(_Part):
                              "contrast's, and of this one if it has more than two")  # fmt: skip
         if len(set(names)) != len(names):
             raise ValueError("two arms have the same levels")
-        for arm in self.arms():
-            self.config(arm, self.seeds[0])
+        products = [frozenset(product) for product in self.generators.values()]
+        if len(set(products)) != len(products):
+            raise ValueError("generators: two factors are the product of the same others, so that they would always "
+                             "change together")  # fmt: skip
+        if wrong_measure := next(filter(None, self._faults_of_measures()), ""):
+            raise ValueError(wrong_measure)
         return self
+
+    def _faults_of_measures(self) -> Iterator[str]:
+        aspects = self.claim.aspects if self.claim else ()
+        measures = {f"claim.aspects.{aspect.id}.measure": aspect.measure for aspect in aspects if aspect.measure}
+        if measures and not (self.measure.reading or self.main_contrast()):
+            yield "claim.aspects: a measure is of the contrast that stands for the study; name it in headline"
+        for place, measure in {"measure": self.measure, **measures}.items():
+            yield measure.fault(place, self.stop.until)
+            if measure.reading and place != "measure":
+                yield f"{place}.reading: a reading is the whole study's, in measure"
+            for arm in self.arms():
+                train, needed = self.config(arm, self.seeds[0]).train, [m for m in measure.metrics if m[:5] == "clean"]
+                if needed and not train.clean_passes:
+                    of = f" ({arm.name} has none)" if arm.name else ""
+                    yield f"{place}: {needed[0]} needs train.clean_passes, at least 1, in base.set{of}"
 
     def count(self) -> int:
         """How many runs it takes, those of the sweep included."""
         sweep = len(self.sweep.values) * len(self.sweep.seeds) if self.sweep else 0
         return len(self.arms()) * (len(self.seeds) + sweep)
+
+    def epochs(self) -> int:
+        """Passes over the training images that all of its runs make, at most."""
+        sweep = len(self.sweep.values) * len(self.sweep.seeds) * self.sweep.epochs if self.sweep else 0
+        return len(self.arms()) * (len(self.seeds) * self.stop.epochs + sweep)
 
     def arms(self) -> list[Arm]:
         """What is trained: each arm with each seed. The baseline comes first."""
@@ -273,12 +376,19 @@ class Study(_Part):
 
     def is_headline(self, contrast: Contrast) -> bool:
         """Whether this contrast was named, in the file, as the one that stands for the study."""
+        if not self.headline:
+            return False
         levels = {**contrast.at, contrast.factor: contrast.level}
         named = {
             **({contrast.factor: contrast.level} if len(self.factors[contrast.factor]) == 2 else {}),
             **self.headline,
         }
         return levels == named
+
+    def main_contrast(self) -> Contrast | None:
+        """The contrast that stands for the study: the one that was named beforehand, or the only one."""
+        contrasts = self.contrasts()
+        return contrasts[0] if len(contrasts) == 1 else next(filter(self.is_headline, contrasts), None)
 
     def contrasts(self) -> list[Contrast]:
         """The pairs of arms that are compared; none where main effects are read instead."""

@@ -10,7 +10,7 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -221,6 +221,11 @@ class Survey:
     def epochs_ahead(self) -> int:
         """Passes over the training images that are still to be made, at most."""
         return sum(self._epochs(job) for job, _ in self._ahead())
+
+    def lacking(self, arms: Collection[Arm]) -> tuple[int, int]:
+        """How many runs of these arms, sweep included, are still to be trained, and their epochs at most."""
+        jobs = [job for job, _ in self._ahead() if job.arm in arms]
+        return len(jobs), sum(map(self._epochs, jobs))
 
     def _epochs(self, job: Job) -> int:
         return self.study.sweep.epochs if job.trial and self.study.sweep else self.study.stop.epochs

@@ -49,10 +49,13 @@ class Diverged(ArithmeticError):
     """The loss is no longer a number."""
 
 
-def train(run: Run, report: Report = lambda status, row: None, group: Group = ALONE) -> Status:
+def train(
+    run: Run, report: Report = lambda status, row: None, group: Group = ALONE, at_signal: State = "stopped"
+) -> Status:
     """Train a run until it is done, or asked to stop by its `stop` file, SIGTERM or SIGINT; go on where it was.
 
-    `group`: the processes that train it together; the first one writes and reports.
+    `group`: the processes that train it together; the first one writes and reports. `at_signal`: the state in which
+    a signal ends it.
 
     Returns the last status. What goes wrong (no data set, no space, a loss that is not a number) ends the run
     as failed, with the reason in words, and its last checkpoint whole. Raises RunError where another process
@@ -64,7 +67,7 @@ def train(run: Run, report: Report = lambda status, row: None, group: Group = AL
         status = group.first(lambda: stack.enter_context(_leased(run)))
         if status.state == "done":
             return status
-        session = _Session(run, report, group, stack)
+        session = _Session(run, report, group, stack, at_signal)
         stack.enter_context(_stopped_by_signals(session))
         try:
             return session.train()
@@ -116,9 +119,9 @@ def _stopped_by_signals(session: _Session) -> Iterator[None]:
 class _Session:
     """One process's work on one run."""
 
-    def __init__(self, run: Run, report: Report, group: Group, stack: ExitStack) -> None:
+    def __init__(self, run: Run, report: Report, group: Group, stack: ExitStack, at_signal: State) -> None:
         self.run, self.config, self.report, self.group, self.stack = run, run.config, report, group, stack
-        self.stopping = False
+        self.stopping, self.at_signal = False, at_signal
         self.progress = Progress()
         self.status = replace(
             run.status(), state="running", message="", epochs=self.config.train.epochs, **this_process()
@@ -190,7 +193,7 @@ class _Session:
                 if group.any(self._wants_to_stop()):
                     self._read_sums()
                     self._save()
-                    return self._end(self.run.stop_requested() or "stopped")
+                    return self._end(self.run.stop_requested() or self.at_signal)
             self._end_epoch()
         if packed.count("test"):
             self._log(self._evaluate("test"))

@@ -7,6 +7,7 @@ from functools import partial
 
 import streamlit as st
 
+from alexnet_explorer.launch.cluster import Cluster
 from alexnet_explorer.launch.local import Standby
 from alexnet_explorer.launch.queue import MOST_AT_ONCE, Action, Entry, Queue, allowed
 from alexnet_explorer.runs import Run, RunError, State, Status, find_run
@@ -15,6 +16,7 @@ from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 
 REFRESH_SECONDS = 2.0
+SLURM_SECONDS = 5.0  # Slurm's controller serves a whole cluster: all visitors share one answer
 
 _ERROR = "queue_error"
 _ASKED = "queue_asked"  # the ids of the runs that may be deleted, if the visitor says so
@@ -58,6 +60,18 @@ def prepare() -> None:
     queue().prepare()
 
 
+@st.cache_data(ttl=SLURM_SECONDS, max_entries=4, show_spinner=False)
+def _in_slurm(root: str) -> list[Entry]:
+    return Cluster(runs_folder()).entries()
+
+
+def entries() -> list[Entry]:
+    """The runs of the queue, then those that are in Slurm, as it saw them some seconds ago."""
+    here = queue().entries()
+    known = {entry.run for entry in here}
+    return here + [entry for entry in _in_slurm(str(runs_folder())) if entry.run not in known]
+
+
 def place_text(place: int) -> str:
     """'third in the queue'."""
     return f"{ORDINALS[place - 1] if place <= len(ORDINALS) else f'number {place}'} in the queue"
@@ -74,6 +88,8 @@ def state_text(status: Status, asked: State | None = None, place: int | None = N
         return {"paused": "pausing …", "stopped": "stopping …"}.get(
             asked or "", "starting …" if status.state == "queued" else "running"
         )
+    if status.state == "queued" and status.job:
+        return f"job {status.job} of Slurm waits"
     if status.state == "queued":
         return place_text(place) if place else "not started"
     return status.state
@@ -200,27 +216,27 @@ def question() -> None:
 def show(watched: str) -> None:
     """The queue, where there is more in it than the run that is looked at. It redraws itself while it moves."""
     question()
-    interval = _interval(queue().entries(), watched)
+    interval = _interval(entries(), watched)
     if interval is not None:
         st.subheader("The queue", anchor=False)
     st.fragment(_draw, run_every=interval or None)(watched, interval)
 
 
-def _interval(entries: Sequence[Entry], watched: str) -> float | None:
+def _interval(shown: Sequence[Entry], watched: str) -> float | None:
     """Seconds between two drawings: 0 where nothing moves, None where there is nothing to show."""
-    if all(entry.run.id == watched for entry in entries):
+    if all(entry.run.id == watched for entry in shown):
         return None
-    return REFRESH_SECONDS if any(e.status.at_work or e.status.state == "queued" for e in entries) else 0.0
+    return REFRESH_SECONDS if any(e.status.at_work or e.status.state == "queued" for e in shown) else 0.0
 
 
 def _draw(watched: str, interval: float | None) -> None:
-    entries = queue().entries()
+    shown = entries()
     if interval is not None:
-        for entry in entries:
-            _row(entry, watched, sum(other.place > 0 for other in entries))
+        for entry in shown:
+            _row(entry, watched, sum(other.place > 0 and not other.status.job for other in shown))
         st.session_state[_AT_ONCE] = queue().at_once()
         st.number_input("Runs at once", 1, MOST_AT_ONCE, key=_AT_ONCE, on_change=_take_at_once, width=180)
-    if _interval(entries, watched) != interval:
+    if _interval(shown, watched) != interval:
         st.rerun()  # after the buttons: a click that came with this drawing would be lost
 
 
@@ -229,7 +245,8 @@ def _take_at_once() -> None:
 
 
 def _row(entry: Entry, watched: str, last: int) -> None:
-    run, status, place = entry.run, entry.status, entry.place
+    run, status = entry.run, entry.status
+    place = 0 if status.job else entry.place  # Slurm has an order of its own
     try:
         title = run.title
     except RunError:
@@ -238,7 +255,7 @@ def _row(entry: Entry, watched: str, last: int) -> None:
     with left.container(horizontal=True, vertical_alignment="center"):
         badge(status, run.stop_requested(), place)
         if st.button(f"{plain(title)} #{run.id[-4:]}", key=f"queue_watch_{run.id}", type="tertiary",
-                     help="Watch this run", disabled=run.id == watched):  # fmt: skip
+                     help=f"Watch this run. {status.message}".strip(), disabled=run.id == watched):  # fmt: skip
             st.query_params["run"] = run.id
             st.rerun()
     with right.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
@@ -249,4 +266,4 @@ def _row(entry: Entry, watched: str, last: int) -> None:
             if st.button(label, icon=f":material/{icon}:", key=key, disabled=not 1 <= to <= last or to == place):
                 attempt(partial(queue().move, run, to))
                 st.rerun()
-        buttons(run, status, True, f"queue_{run.id}")
+        buttons(run, status, not status.job, f"queue_{run.id}")

@@ -7,12 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from alexnet_explorer.config import ConfigError
 from alexnet_explorer.report import each_run, intervals
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.studies import process
 from alexnet_explorer.studies.ledger import own, results_of, shipped
-from alexnet_explorer.studies.results import Results, Row, Word
+from alexnet_explorer.studies.results import Results, Word
 from alexnet_explorer.studies.study import Study, write
 from alexnet_explorer.studies.survey import Shelf, Survey
 from alexnet_explorer.ui import lens, live, probing, queueing, reporting, study_builder
@@ -30,6 +29,8 @@ BADGES: dict[Word, tuple[str, str]] = {
     "difference": (":material/difference:", "blue"),
     "open": (":material/help:", "orange"),
     "not run yet": (":material/hourglass_empty:", "gray"),
+    "not testable here": (":material/block:", "gray"),
+    "cannot be evaluated": (":material/error:", "red"),
 }
 
 
@@ -105,11 +106,7 @@ def show(study: Study) -> None:
 
 
 def _draw(study: Study, at_work: bool) -> None:
-    try:
-        (results,) = found([study])
-    except (RunError, ConfigError) as error:
-        st.error(plain(str(error)), icon=":material/error:")
-        return
+    (results,) = found([study])
     _verdicts(results)
     _progress(results.survey, at_work)
     _seeds(results)
@@ -121,21 +118,11 @@ def _draw(study: Study, at_work: bool) -> None:
 def _verdicts(results: Results) -> None:
     for line in results.rows:
         icon, colour = BADGES[line.verdict.word]
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge(line.verdict.word, icon=icon, color=colour)  # type: ignore[arg-type]
-            st.markdown(f"{plain(line.name)}: {plain(line.verdict.reason)}{_further(line)}")
+        st.markdown(f":{colour}-badge[{icon} {line.verdict.word}] {plain(line.name)}: {plain(line.told)}")
     for warning in results.warnings:
         st.warning(plain(warning), icon=":material/warning:")
     if chart := intervals(results):
         st.plotly_chart(chart.figure, key="studies_chart", config={"displayModeBar": False}, alt=chart.alt)
-
-
-def _further(line: Row) -> str:
-    if line.verdict.word != "open" or line.estimate is None:
-        return ""
-    if line.further_seeds is None:
-        return ". No number of further seeds that is within reach would settle it."
-    return f". About {line.further_seeds} more seeds would settle it, if they go on like these."
 
 
 def _progress(survey: Survey, at_work: bool) -> None:

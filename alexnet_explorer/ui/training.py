@@ -21,8 +21,9 @@ from alexnet_explorer.config import (
 )
 from alexnet_explorer.data.packed import DataError, PackedSet
 from alexnet_explorer.data.sources import SOURCES
+from alexnet_explorer.launch.cluster import PlaceName
 from alexnet_explorer.runs import Run, RunError, new_run
-from alexnet_explorer.ui import advising, chosen, finetuning, live, networks, preparing, probing, queueing
+from alexnet_explorer.ui import advising, chosen, finetuning, live, networks, placing, preparing, probing, queueing
 from alexnet_explorer.ui.chosen import Chosen
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
@@ -30,6 +31,7 @@ from alexnet_explorer.weights_file import WeightsError
 
 _WAITING = "train_waiting"  # the config, as JSON, of a run that starts when its data are there
 _ERROR = "train_error"
+_WHERE = "train_where"
 
 # What the paper says of each setting; section numbers in brackets.
 PAPER: dict[str, str] = {
@@ -286,6 +288,8 @@ def _start(found: Chosen | None) -> None:
     place = st.container()
     if _WAITING in st.session_state:
         _go_on()
+    with place:
+        where = placing.choose(_WHERE)
     place.button(
         "Start training", type="primary", icon=":material/play_arrow:", key="train_start", width="stretch",
         disabled=config is None or _WAITING in st.session_state or _no_gpu(config), on_click=_ask, args=(config,),
@@ -296,7 +300,7 @@ def _start(found: Chosen | None) -> None:
         st.caption("A setting below does not fit.")
     if config is None:
         return
-    st.caption(f"{config.model.parameters():,} parameters, {config.train.epochs} epochs. {_when()}")
+    st.caption(f"{config.model.parameters():,} parameters, {config.train.epochs} epochs. {_when(where)}")
     probing.show_estimate(config)
 
 
@@ -314,7 +318,10 @@ def _go_on() -> None:
             return
         run = _new_run(RunConfig.from_json(st.session_state[_WAITING]), packed)
         live.watch(run.id)
-        queueing.queue().add(run, quick=True)
+        if st.session_state.get(_WHERE) == "slurm":
+            placing.place("slurm").add(run)
+        else:
+            queueing.queue().add(run, quick=True)
     except (ConfigError, DataError, RunError, WeightsError) as error:
         st.session_state[_ERROR] = str(error)
     del st.session_state[_WAITING]
@@ -328,8 +335,10 @@ def _new_run(config: RunConfig, packed: PackedSet) -> Run:
     return new_finetune(config, packed, find_weights(config.train.init, runs_folder())[0], runs_folder())
 
 
-def _when() -> str:
+def _when(where: PlaceName) -> str:
     """When a run that is added now would start."""
+    if where == "slurm":
+        return "It becomes a job of Slurm, which starts it when a node is free; the estimate is of this machine."
     place = queueing.queue().next_place()
     if place == 0:
         return "It starts now."

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -10,8 +11,10 @@ from alexnet_explorer.files import write_json
 from alexnet_explorer.runs import create_run, summarise
 from alexnet_explorer.studies import process
 from alexnet_explorer.studies.ledger import own, own_folder, shipped
+from alexnet_explorer.studies.results import Word
 from alexnet_explorer.studies.study import parse, write
 from alexnet_explorer.ui import studies, study_builder
+from alexnet_explorer.ui.text import plain
 
 
 @pytest.fixture
@@ -63,6 +66,46 @@ def test_a_study_with_its_runs_has_a_verdict_a_chart_and_a_way_to_them(visit, lr
     assert [button.key for button in visitor.button if button.key == "studies_start"] == []
     visitor.button(key="studies_compare").click().run()
     assert visitor.title[0].value == "Compare" and set(visitor.link["compared"].split(",")) <= set(lrn_done)
+
+
+def test_what_is_beside_the_interval_and_what_cannot_be_tested_here_is_told(visit, lrn_done):
+    visitor = visit("studies", study="lrn")
+    assert visitor.says(plain("n = 5); bootstrap +2."))
+    assert visitor.says(plain("it would take the 1.2 million pictures of ILSVRC-2010 and ten runs"))
+
+
+def test_a_study_that_cannot_be_evaluated_says_why_and_the_others_are_there(visit, lrn_done, root):
+    (root / lrn_done[3] / "metrics.jsonl").write_text("{\n{}\n")
+    visitor = visit("studies", study="lrn")
+    found = table(visitor).set_index("study")
+    assert len(found) == len(shipped()) and found.loc["Overlapping pooling"]["verdict"] == "not run yet"
+    assert found.loc["Local response normalisation"]["verdict"] == "cannot be evaluated"
+    assert visitor.says(plain("metrics.jsonl is damaged")) and not visitor.exception
+
+
+def test_a_factorial_study_of_times_is_shown(visit, root):
+    asked = study_builder.made(
+        "Arrive", "alexnet-32", "digits", ["dropout", "activation"], "full", 2, 30, study_builder.ARRIVAL, 0, 0.3
+    )
+    own_folder(root).mkdir(parents=True)
+    (own_folder(root) / "arrive.yaml").write_text(write(asked))
+    for place, arm in enumerate(asked.arms()):
+        for seed in asked.seeds:
+            run = create_run(asked.config(arm, seed), root)
+            rows = [
+                {
+                    "step": n,
+                    "epoch": float(n),
+                    "images": n,
+                    "seconds": n,
+                    "val/top1_error": 0.9 - n / (10 + seed * place),
+                }
+                for n in range(9)
+            ]
+            (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            run.write_status(replace(run.status(), state="done", epoch=8.0, summary=summarise(rows)))
+    visitor = visit("studies", study="arrive")
+    assert visitor.says("times the epochs") and visitor.says("times the ratio of epochs") and not visitor.exception
 
 
 def test_a_study_is_started_seen_at_work_and_stopped(visit, no_process, monkeypatch):
@@ -154,4 +197,4 @@ def test_a_fraction_of_all_factors_is_a_study_and_its_name_never_one_of_the_ledg
 
 
 def test_every_verdict_has_a_badge():
-    assert set(studies.BADGES) == {"held", "contradicted", "difference", "open", "not run yet"}
+    assert set(studies.BADGES) == set(get_args(Word))

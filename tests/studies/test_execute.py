@@ -13,7 +13,6 @@ import pytest
 
 from alexnet_explorer.launch.queue import Entry
 from alexnet_explorer.runs import Run, list_runs
-from alexnet_explorer.studies import execute
 from alexnet_explorer.studies.execute import Execution
 from alexnet_explorer.studies.results import results
 from alexnet_explorer.studies.study import parse
@@ -44,8 +43,13 @@ class Immediate:
         self.added, self.stopped, self.spoil = [], [], spoil
         self.held: list[Run] = []
 
+    poll_seconds = 0
+
     def at_once(self):
         return 1
+
+    def room(self, ours):
+        return 2 - ours
 
     def entries(self):
         return [Entry(run, run.status(), 0) for run in self.held]
@@ -63,11 +67,10 @@ class Immediate:
 @pytest.fixture
 def execution(packed, tmp_path, monkeypatch):
     """Builds an execution on a queue of the test's own."""
-    monkeypatch.setattr(execute, "POLL_SECONDS", 0)
 
     def build(text=STUDY, queue=None, code="", **given):
         made = Execution(parse(text), packed, tmp_path / "runs", code, **given)
-        made.queue = queue or Immediate()
+        made.place = queue or Immediate()
         return made
 
     return build
@@ -77,13 +80,13 @@ def test_a_study_is_trained_whole_sweep_first_and_a_second_call_trains_nothing(e
     lines = []
     first = execution(STUDY + SWEEP, report=lambda found: lines.append(found.count("done")))
     found = first.run()
-    assert found.finished and found.count("done") == 8 == len(first.queue.added)
+    assert found.finished and found.count("done") == 8 == len(first.place.added)
     assert lines[0] == 0 and lines[-1] == 8 and lines == sorted(lines)
-    order = [run.config.train.epochs for run in first.queue.added]
+    order = [run.config.train.epochs for run in first.place.added]
     assert order == [1, 1, 1, 1, 2, 2, 2, 2]
     assert all(arm in found.chosen for arm in found.study.arms())
     again = execution(STUDY + SWEEP)
-    assert again.run().finished and again.queue.added == []
+    assert again.run().finished and again.place.added == []
     assert len(list_runs(tmp_path / "runs", gallery=False)) == 8
 
 
@@ -91,7 +94,7 @@ def test_other_seeds_cost_their_own_runs_only(execution):
     execution().run()
     more = execution(STUDY.replace("[1, 2]", "[1, 2, 3]"))
     assert more.run().finished
-    assert [run.config.train.seed for run in more.queue.added] == [3, 3]
+    assert [run.config.train.seed for run in more.place.added] == [3, 3]
 
 
 def test_a_run_that_fails_is_tried_once_more_and_then_told(execution):
@@ -109,7 +112,7 @@ def test_a_run_that_fails_is_tried_once_more_and_then_told(execution):
     made = execution(queue=Failing())
     found = made.run()
     assert found.finished and found.count("failed") == 2 and found.count("done") == 2
-    assert len(made.queue.added) == 2 + 2 * 2
+    assert len(made.place.added) == 2 + 2 * 2
     assert execution(queue=Failing()).run().count("failed") == 2  # and not again
 
 
@@ -138,7 +141,7 @@ def test_what_was_broken_off_goes_on_where_it_was(execution):
     assert stopped.run().count("done") == 0
     assert [(run.status().state, run.status().step) for run in queue.added] == [("stopped", 1)] * 2
     again = execution()
-    assert again.run().finished and again.queue.added[:2] == queue.added and len(again.queue.added) == 4
+    assert again.run().finished and again.place.added[:2] == queue.added and len(again.place.added) == 4
 
 
 def test_stopping_puts_down_what_was_started_and_nothing_else(execution, small, packed, tmp_path):
@@ -190,7 +193,7 @@ def test_a_run_that_dies_is_taken_up_once_and_then_left(execution):
 def test_no_run_is_started_once_the_budget_is_spent(execution):
     made = execution(STUDY + "budget_hours: 1e-9\n")
     found = made.run()
-    assert made.spent(found) and len(made.queue.added) == 2 and not found.finished
+    assert made.spent(found) and len(made.place.added) == 2 and not found.finished
     assert execution(STUDY + "budget_hours: 9\n").run().finished
 
 
@@ -202,7 +205,7 @@ def test_a_reading_is_taken_once_of_each_run_and_other_studies_add_theirs(execut
     assert row.id == "tiny" and row.estimate.n == 2 and row.seeds == (1, 2)
     kept = json.loads((found.counted[0].done.path / "readings.json").read_bytes())
     other = execution(reading + "measure: {reading: neighbours}")
-    assert other.run().unread == [] and other.queue.added == []
+    assert other.run().unread == [] and other.place.added == []
     both = json.loads((found.counted[0].done.path / "readings.json").read_bytes())
     assert both["tower-colour"] == kept["tower-colour"] and set(both) == {"tower-colour", "neighbours"}
 

@@ -1,6 +1,7 @@
 """The ledger as it ships."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -8,9 +9,10 @@ import pytest
 
 from alexnet_explorer import cli
 from alexnet_explorer.config import ConfigError
+from alexnet_explorer.report import study as study_document
 from alexnet_explorer.studies import ledger
 from alexnet_explorer.studies.ledger import find_study, own_folder, results_of, shipped
-from alexnet_explorer.studies.study import write
+from alexnet_explorer.studies.study import Measure, write
 
 # The ids of the table of the paper's claims.
 CLAIMS = {
@@ -37,8 +39,8 @@ def test_every_claim_of_the_paper_has_its_study():
 def test_a_row_rests_on_runs_that_are_there():
     for results in results_of(list(shipped().values()), ledger.SHIPPED):  # a folder without runs of its own
         for row in results.rows:
-            assert (row.verdict.word == "not run yet") == (row.estimate is None or row.estimate.n == 0)
-            assert bool(row.runs) == (row.verdict.word != "not run yet")
+            assert (row.verdict.word in ("not run yet", "not testable here")) == (row.estimate is None)
+            assert bool(row.runs) == (row.estimate is not None)
 
 
 def test_each_claim_has_one_row_of_its_own_id():
@@ -46,6 +48,37 @@ def test_each_claim_has_one_row_of_its_own_id():
         ids = [row.id for row in results.rows]
         assert ids[0] == results.study.id and len(set(ids)) == len(ids)
         assert all(name.startswith(f"{results.study.id}/") for name in ids[1:])
+
+
+def test_what_no_study_here_can_test_says_what_it_would_take():
+    found = {row.id: row for results in results_of(list(shipped().values()), ledger.SHIPPED) for row in results.rows}
+    beyond = {name: row for name, row in found.items() if row.verdict.word == "not testable here"}
+    assert {name.partition("/")[0] for name in beyond} == CLAIMS
+    assert {"dropout/iterations", "lrn/imagenet", "tower-roles/every-run"} <= beyond.keys()
+    assert all(len(row.verdict.reason) > len("it would take ") and row.estimate is None for row in beyond.values())
+    # Overfitting is measured: by the gap of test and training error.
+    assert {"dropout/overfitting", "augment/overfitting", "overlap/overfitting"} <= found.keys() - beyond.keys()
+
+
+def test_a_study_that_cannot_be_evaluated_says_why_and_hides_no_other(finished, ended, tmp_path):
+    torn = shipped()["lrn"]
+    run = finished(torn.config(torn.arms()[0], 1), ended(0.2))
+    (run.path / "metrics.jsonl").write_text("{\n{}\n")
+    other = shipped()["overlap"]
+    for arm in other.arms():
+        finished(other.config(arm, 1), ended(0.2))
+    damaged, whole = results_of([torn, other], tmp_path / "runs")
+    assert damaged.rows[0].verdict.word == "cannot be evaluated" and whole.rows[0].verdict.word == "open"
+    assert damaged.rows[0].to_json()["reason"] == f"run {run.id}: its metrics.jsonl is damaged"
+    assert study_document(damaged).to_html() and damaged.warnings == []
+
+
+def test_values_that_are_no_numbers_are_told_and_hide_no_other(finished, tmp_path):
+    lrn = shipped()["lrn"].model_copy(update={"measure": Measure(metric="test/loss")})
+    for arm in lrn.arms():
+        finished(lrn.config(arm, 1), [{"step": 1, "epoch": 1.0, "test/loss": math.inf}])
+    damaged, other = results_of([lrn, shipped()["overlap"]], tmp_path / "runs")
+    assert "not a finite number" in damaged.rows[0].verdict.reason and other.rows[0].verdict.word == "not run yet"
 
 
 def test_the_ledger_on_the_command_line(tmp_path, monkeypatch, capsys):

@@ -34,7 +34,7 @@ def test_a_study_is_begun_once_seen_and_ended(sleeper, tmp_path):
     process.begin("lrn", tmp_path)
     process.begin("lrn", tmp_path)
     ((child, command),) = sleeper
-    assert command == ["alexnet_explorer", "study", "run", "lrn", "--runs", str(tmp_path)]
+    assert command == ["alexnet_explorer", "study", "run", "lrn", "--on", "here", "--runs", str(tmp_path)]
     assert process.process_of("lrn", tmp_path) == child.pid and process.process_of("depth", tmp_path) == 0
     process.end("lrn", tmp_path)
     deadline = time.monotonic() + 20

@@ -14,12 +14,11 @@ from alexnet_explorer.studies.statistics import (
     StatisticsError,
     Time,
     aliases,
-    bootstrap_difference,
-    further_seeds,
+    differences,
+    effect_names,
+    effects,
     holm,
-    main_effects,
-    paired_difference,
-    paired_ratio,
+    ratios,
 )
 
 # Student's own data (Biometrika 6, 1908), R's `sleep`: hours of sleep gained by ten patients with either drug.
@@ -43,6 +42,18 @@ def given_up(*numbers):
     return [Time(number, False) for number in numbers]
 
 
+def paired_difference(baseline, other, level=0.95):
+    return differences(baseline, other).estimate(level)
+
+
+def paired_ratio(baseline, other, level=0.95):
+    return ratios(baseline, other).estimate(level)
+
+
+def main_effects(cells, factors, level=0.95):
+    return {effect: sample.estimate(level) for effect, sample in effects(cells, factors).items()}
+
+
 def test_the_paired_difference_of_students_own_data():
     """As R's `t.test(extra ~ group, sleep, paired = TRUE)` prints it."""
     found = paired_difference(FIRST_DRUG, SECOND_DRUG)
@@ -61,7 +72,7 @@ def test_a_level_of_99_percent_is_wider():
 
 def test_one_seed_has_a_difference_and_no_interval():
     assert paired_difference([0.25], [0.5]) == Estimate(0.25, -math.inf, math.inf, 1, None)
-    assert bootstrap_difference([0.25], [0.5]) == (-math.inf, math.inf)
+    assert differences([0.25], [0.5]).bootstrap() is None
 
 
 @pytest.mark.parametrize("other", [[0.2, 0.3, 0.4], [0.1, 0.2, 0.3]])
@@ -70,7 +81,7 @@ def test_equal_differences_show_no_spread_and_give_no_interval(other):
     found = paired_difference([0.1, 0.2, 0.3], other)
     assert found.value == pytest.approx(other[0] - 0.1)
     assert (found.low, found.high, found.n, found.p_value) == (-math.inf, math.inf, 3, None)
-    assert bootstrap_difference([0.1, 0.2, 0.3], other) == (-math.inf, math.inf)
+    assert differences([0.1, 0.2, 0.3], other).bootstrap() is None
 
 
 @pytest.mark.parametrize(
@@ -82,9 +93,8 @@ def test_equal_differences_show_no_spread_and_give_no_interval(other):
     ],
 )
 def test_values_that_make_no_pairs_are_refused(baseline, other, words):
-    for question in (paired_difference, bootstrap_difference):
-        with pytest.raises(StatisticsError, match=words):
-            question(baseline, other)
+    with pytest.raises(StatisticsError, match=words):
+        differences(baseline, other)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95, math.nan])
@@ -126,22 +136,29 @@ def test_the_bootstrap_agrees_with_student_where_there_are_many_seeds():
     random = np.random.default_rng(0)
     first, second = random.normal(size=400), random.normal(0.3, size=400)
     student = paired_difference(first, second)
-    assert bootstrap_difference(first, second) == pytest.approx((student.low, student.high), abs=0.01)
+    assert differences(first, second).bootstrap() == pytest.approx((student.low, student.high), abs=0.01)
 
 
 def test_the_bootstrap_is_repeatable():
-    once, again = (bootstrap_difference(FIRST_DRUG, SECOND_DRUG, seed=3) for _ in range(2))
-    assert once == again != bootstrap_difference(FIRST_DRUG, SECOND_DRUG, seed=4)
+    gained = differences(FIRST_DRUG, SECOND_DRUG)
+    assert gained.bootstrap(seed=3) == gained.bootstrap(seed=3) != gained.bootstrap(seed=4)
 
 
 @given(pairs)
 @unhurried
 def test_the_bootstraps_interval_is_among_the_differences(pairs):
     first, second = zip(*pairs, strict=True)
-    differences = np.subtract(second, first)
-    low, high = bootstrap_difference(first, second)
-    if math.isfinite(low):
-        assert differences.min() <= low + 1e-9 and low <= high and high <= differences.max() + 1e-9
+    seen = np.subtract(second, first)
+    if found := differences(first, second).bootstrap():
+        low, high = found
+        assert seen.min() <= low + 1e-9 and low <= high and high <= seen.max() + 1e-9
+
+
+def test_the_bootstrap_of_a_ratio_is_that_of_its_logarithms_and_takes_no_limits():
+    found = ratios(*TIMES)
+    logs = differences(*[[math.log(time.value) for time in times] for times in TIMES])
+    assert found.bootstrap() == pytest.approx(tuple(math.exp(end) for end in logs.bootstrap()))
+    assert ratios(TIMES[0], [*TIMES[1][:4], Time(11.0, False)]).bootstrap() is None
 
 
 TIMES = (reached(3.0, 4.5, 2.8, 3.9, 3.3), reached(9.1, 8.8, 10.4, 12.0, 7.7))
@@ -334,7 +351,7 @@ def test_yates_filtration_experiment():
     for effect, value in expected.items():
         # The book halves an interaction, which is told whole here.
         assert found[tuple(effect)].value == pytest.approx(value * len(effect))
-    assert aliases(cells, "ABCD") == {}
+    assert aliases(list(cells), "ABCD") == {}
 
 
 def test_more_than_two_levels_are_each_compared_with_the_first():
@@ -364,7 +381,7 @@ def test_a_half_fraction_of_four_factors_tells_its_main_effects_and_names_the_re
     assert {effect: round(estimate.value, 9) for effect, estimate in found.items()} == {
         ("A",): 6.0, ("B",): 0.0, ("C",): 0.0, ("D",): 4.0,
     }  # fmt: skip
-    assert aliases(cells, "ABCD") == {
+    assert aliases(list(cells), "ABCD") == {
         ("A", "B"): [("C", "D")], ("C", "D"): [("A", "B")], ("A", "C"): [("B", "D")],
         ("B", "D"): [("A", "C")], ("A", "D"): [("B", "C")], ("B", "C"): [("A", "D")],
     }  # fmt: skip
@@ -373,7 +390,7 @@ def test_a_half_fraction_of_four_factors_tells_its_main_effects_and_names_the_re
 def test_in_a_half_fraction_of_three_each_main_effect_stands_for_an_interaction():
     cells = {tuple(map(str, signs)): [1.0] for signs in fraction(lambda a, b: a * b, 2)}
     assert set(main_effects(cells, "ABC")) == {("A",), ("B",), ("C",)}
-    assert aliases(cells, "ABC") == {("A", "B"): [("C",)], ("A", "C"): [("B",)], ("B", "C"): [("A",)]}
+    assert aliases(list(cells), "ABC") == {("A", "B"): [("C",)], ("A", "C"): [("B",)], ("B", "C"): [("A",)]}
 
 
 def test_two_factors_that_always_change_together_cannot_be_told_apart():
@@ -440,27 +457,112 @@ def test_holm_finds_something_in_ten_studies_of_nothing_once_in_twenty():
     assert FALSE_ALARMS[0] <= alarms <= FALSE_ALARMS[1]
 
 
+def sample(values):
+    return differences([0.0] * len(values), values)
+
+
 def test_how_many_seeds_would_settle_it():
     # Mean 1, spread 2: at n seeds the interval is 1 ± 2·t/√n, and t is 2.1098 at 18 seeds, 2.1009 at 19.
-    differences = [-1.0, 1.0, 3.0]
+    seen = sample([-1.0, 1.0, 3.0])
     half = {n: 2 * stats.t.ppf(0.975, n - 1) / math.sqrt(n) for n in range(3, 30)}
     first = next(n for n, width in half.items() if width < 1)
     assert first == 18
-    assert further_seeds(differences) == first - 3
-    assert further_seeds(differences, most=14) is None and further_seeds(differences, most=15) == 15
-    assert further_seeds(differences, margin=-9.0) == 0
-    assert further_seeds(differences, margin=1.0) is None
+    assert seen.further_seeds() == first - 3
+    assert seen.further_seeds(most=14) == math.inf and seen.further_seeds(most=15) == 15
+    assert sample([9.0, 11.0, 13.0]).further_seeds() == 0
+    assert sample([-2.0, 0.0, 2.0]).further_seeds() == math.inf
+    # As one of four rows that are read together: t at 98.75 %.
+    half = {n: 2 * stats.t.ppf(1 - 0.05 / 4 / 2, n - 1) / math.sqrt(n) for n in range(3, 60)}
+    assert seen.further_seeds(1 - 0.05 / 4) == next(n for n, width in half.items() if width < 1) - 3
 
 
 def test_without_a_spread_no_number_of_seeds_is_told():
-    assert further_seeds([0.5]) is None
-    assert further_seeds([0.5, 0.5]) is None
+    assert sample([0.5]).further_seeds() is None
+    assert sample([0.5, 0.5]).further_seeds() is None
+
+
+def test_how_many_seeds_would_settle_a_ratio_of_which_some_times_ran_out():
+    baseline, other = reached(3.0, 4.5, 2.8, 3.9), [*reached(3.3, 4.1, 4.9), *given_up(4.0)]
+    found = ratios(baseline, other)
+    estimate = found.estimate()
+    assert estimate.low < 1 < estimate.value
+    # The interval narrows with t/√n, as Student's does.
+    half = math.log(estimate.value / estimate.low)
+    width = {n: stats.t.ppf(0.975, n - 1) / math.sqrt(n) for n in range(4, 200)}
+    needed = next(n for n, one in width.items() if half * one / width[4] < math.log(estimate.value)) - 4
+    assert found.further_seeds() == needed > 0
+    # Where as many pairs again say nothing, it takes twice the seeds.
+    silent = ratios([*baseline, *given_up(9, 9, 9, 9)], [*other, *given_up(9, 9, 9, 9)])
+    assert silent.further_seeds() == 2 * needed
+    # Arms that never arrive: the bound may come to lie above 1; limits on both sides, or below 1, tell nothing.
+    assert ratios(reached(3.0, 4.5, 2.8), given_up(4.0, 4.0, 4.0)).further_seeds() > 0
+    assert ratios(reached(3.0, 4.5, 2.8), given_up(1.0, 1.1, 1.2)).further_seeds() is None
+    assert ratios([*given_up(5.0), *reached(2.0)], [*reached(3.0), *given_up(5.0)]).further_seeds() is None
+    assert ratios(given_up(5.0), given_up(5.0)).further_seeds() is None
 
 
 @given(pairs)
 @unhurried
 def test_no_seeds_are_needed_where_the_interval_says_so_already(pairs):
     first, second = zip(*pairs, strict=True)
-    found = paired_difference(first, second)
-    needed = further_seeds(np.subtract(second, first))
-    assert (needed == 0) == (found.low > 0 or found.high < 0)
+    found = differences(first, second)
+    assert (found.further_seeds() == 0) == (found.estimate().low > 0 or found.estimate().high < 0)
+
+
+def times_of(cells, limit=math.inf):
+    """Logarithms as times, those over the limit given up."""
+    return {
+        cell: [Time(min(math.exp(log), limit), math.exp(log) <= limit) for log in logs] for cell, logs in cells.items()
+    }
+
+
+def test_effects_on_times_are_those_on_their_logarithms():
+    random = np.random.default_rng(0)
+    cells = {cell: list(random.normal(size=5)) for cell in product("xy", "uv")}
+    found = main_effects(times_of(cells), ["a", "b"])
+    for effect, expected in main_effects(cells, ["a", "b"]).items():
+        assert found[effect].value == pytest.approx(math.exp(expected.value))
+        assert (found[effect].low, found[effect].high) == pytest.approx(
+            (math.exp(expected.low), math.exp(expected.high))
+        )
+        assert found[effect].p_value == pytest.approx(expected.p_value)
+
+
+def test_one_factor_on_times_is_the_paired_ratio_censored_or_not():
+    baseline, other = TIMES[0], [*TIMES[1][:3], *given_up(11.0, 9.0)]
+    found = effects({("x",): baseline, ("y",): other}, ["a"])["a",].estimate()
+    assert vars(found) == pytest.approx(vars(paired_ratio(baseline, other)))
+
+
+def test_a_time_that_ran_out_is_a_limit_of_the_effects_that_it_lengthens_or_shortens():
+    cells = {
+        ("x", "u"): reached(2.0, 2.2, 2.1), ("x", "v"): reached(4.0, 4.6, 4.1),
+        ("y", "u"): reached(3.0, 3.5, 2.9), ("y", "v"): [*reached(9.0, 9.9), *given_up(6.0)],
+    }  # fmt: skip
+    found = effects(cells, ["a", "b"])
+    for sample in found.values():  # y and v are the later levels: each effect is larger than seen
+        assert list(sample.above) == [False, False, True] and not sample.below.any() and sample.silent == 0
+    assert found["a", "b"].values[2] == pytest.approx(math.log(6.0 / 2.9 / (4.1 / 2.1)))
+    both = effects(cells | {("x", "v"): [*reached(4.0, 4.6), *given_up(6.0)]}, ["a", "b"])
+    assert both["a",].silent == both["a", "b"].silent == 1 and both["a",].estimate().n == 2
+    assert list(both["b",].above) == [False, False, True]
+    lower = effects(
+        cells | {("x", "v"): [*reached(4.0, 4.6), *given_up(6.0)], ("y", "v"): reached(9, 9, 9)}, ["a", "b"]
+    )
+    assert list(lower["a",].below) == list(lower["a", "b"].below) == list(lower["b",].above) == [False, False, True]
+
+
+def test_the_names_of_effects_are_known_before_any_run():
+    assert effect_names([*product("xyz", "uv")], ["a", "b"]) == [
+        ("a=y",), ("a=z",), ("b",), ("a=y", "b"), ("a=z", "b"),
+    ]  # fmt: skip
+
+
+def test_effects_of_noise_on_times_of_which_some_run_out_are_seldom_found():
+    random = np.random.default_rng(2)
+    alarms, count = 0, 300
+    for _ in range(count):
+        cells = dict(zip(product("xy", "uv"), random.normal(size=(4, 5)), strict=True))
+        p_value = main_effects(times_of(cells, 2.5), ["a", "b"])["a",].p_value
+        alarms += p_value is not None and p_value < 0.05
+    assert alarms < stats.binom(count, 0.07).ppf(0.995)

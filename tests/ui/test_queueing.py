@@ -21,6 +21,8 @@ AT_WORK = this_process()
         (Status(state="paused", **AT_WORK), None, 1, "paused"),
         (Status(state="stopped"), "stopped", None, "stopped"),
         (Status(state="done"), None, None, "done"),
+        (Status(job="7"), None, None, "job 7 of Slurm waits"),
+        (Status(state="running", job="7", **AT_WORK), None, None, "running"),
     ],
 )
 def test_the_state_in_words(status, asked, place, text):
