@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,7 +38,8 @@ _DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one 
 _MOST_LABELS = 40  # classes whose names find room beside a confusion matrix
 _ROOM_OF_RATIOS = 1.2
 _RATIOS = [digit * 10**power for power in range(-3, 4) for digit in (1, 2, 5)]  # marked on an axis
-MOST_POINTS = 1000  # of a line; longer ones are thinned
+MOST_POINTS, FEWEST_POINTS = 1000, 300  # of a line that is thinned; fewer where there are many lines
+_POINTS_IN_ALL = 10_000  # of the thinned lines of a chart: what a browser draws at once
 _SILENT = {"showlegend": False, "hoverinfo": "skip"}
 _UNIFIED = 10  # lines whose values find room in one tooltip
 _EXACT = 200  # points of a line that are sent in double precision
@@ -110,6 +112,7 @@ def curves(
     """
     lines: list[dict[str, object]] = []
     named: set[str] = set()
+    points = partial(_points, most=max(FEWEST_POINTS, min(MOST_POINTS, _POINTS_IN_ALL // max(len(runs), 1))))
     for run in runs:
         line = {"color": run.colour, "dash": run.dash, "width": 2}
         mode = "lines+markers" if len(run.x) <= _FEW else "lines"
@@ -117,11 +120,11 @@ def curves(
         group |= {"marker": {"symbol": run.symbol}} if mode != "lines" else {}
         if len(run.low):
             edge = {"mode": "lines", "line": {"width": 0}, "legendgroup": run.name, **_SILENT}
-            lines.append({**edge, **_points(run.x, run.high)})
-            lines.append({**edge, **_points(run.x, run.low), "fill": "tonexty", "fillcolor": _veil(run.colour)})
+            lines.append({**edge, **points(run.x, run.high)})
+            lines.append({**edge, **points(run.x, run.low), "fill": "tonexty", "fillcolor": _veil(run.colour)})
         if len(run.raw):
-            lines.append({**group, **_points(run.x, run.raw), "opacity": _FAINT, **_SILENT})
-        lines.append({**group, **_points(run.x, run.y), "showlegend": run.name not in named})
+            lines.append({**group, **points(run.x, run.raw), "opacity": _FAINT, **_SILENT})
+        lines.append({**group, **points(run.x, run.y), "showlegend": run.name not in named})
         named.add(run.name)  # lines of one name share a place in the legend
     figure = _figure(x_title, y_title)
     figure.add_traces([{"type": "scatter", **line} for line in lines])  # at once: Plotly takes milliseconds for each
@@ -135,8 +138,8 @@ def curves(
     return figure
 
 
-def _points(x: ArrayLike, y: ArrayLike) -> dict[str, object]:
-    few_x, few_y = thin(x, y)
+def _points(x: ArrayLike, y: ArrayLike, most: int) -> dict[str, object]:
+    few_x, few_y = thin(x, y, most)
     # Of single precision a long line takes half the time on its way; nobody sees the difference.
     exact = np.float64 if len(few_x) <= _EXACT else np.float32
     return {"x": few_x.astype(exact), "y": few_y.astype(exact)}

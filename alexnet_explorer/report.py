@@ -138,9 +138,9 @@ def learning_curves(results: Results) -> list[Chart]:
             mean, low, high = (scale * y for y in ys)
             if len(x):
                 name = arm.name or results.study.id
-                edges = (low, high) if len(own) > 1 else ((), ())
-                colour, dash = style_of(place)
-                lines.append(RunCurve(name, colour, x, mean, dash, *edges))
+                colour, dash, symbol = style_of(place)
+                low_edge, high_edge = (low, high) if len(own) > 1 else ((), ())
+                lines.append(RunCurve(name, colour, x, mean, dash, low_edge, high_edge, symbol=symbol))
                 numbers = (part.tolist() for part in (x, mean, low, high))
                 points += [[name, len(own), *point] for point in zip(*numbers, strict=True)]
         if lines:

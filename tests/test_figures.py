@@ -105,6 +105,15 @@ def test_a_section_of_a_smoothed_line_is_what_the_whole_one_is_there():
     assert len(nothing.x) == 7 and nothing.low == nothing.high == nothing.raw == ()
 
 
+def test_of_many_lines_each_has_fewer_points_and_keeps_its_peak():
+    y = np.zeros(5000)
+    y[1234] = 9
+    for count, most in ((5, 1002), (20, 502), (60, 302)):
+        figure = curves([RunCurve(str(n), "#0072B2", np.arange(5000.0), y) for n in range(count)], "loss", "step")
+        assert {len(trace.x) for trace in figure.data} <= set(range(most + 1)) and len(figure.data[0].x) > 2
+        assert all(max(trace.y) == 9 for trace in figure.data)
+
+
 def test_a_peak_of_one_of_many_long_runs_is_in_the_band_and_in_its_line():
     lines = [Curve(np.arange(0.0, 20_000, 2), np.ones(10_000)) for _ in range(4)]
     lines.append(Curve(np.arange(1.0, 20_001, 2), np.where(np.arange(10_000) == 7_123, 100.0, 1.0)))
