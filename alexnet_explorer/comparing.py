@@ -24,7 +24,6 @@ Spread = Literal["std", "sem", "ci95"]
 Floats = NDArray[np.float64]
 
 SEED = "train.seed"
-GRID = 1000  # points of a mean curve, at most
 CONFIDENCE = 0.95
 
 # What is told of where a run ended, in words.
@@ -125,7 +124,8 @@ def value_text(value: Any) -> str:
 def band(curves: Sequence[Curve], spread: Spread) -> Band:
     """The mean of the curves, and around it the standard deviation, the standard error, or Student's 95 % interval.
 
-    Each curve is interpolated at the places of all of them, only where every curve has values on both sides.
+    Each curve is interpolated at the places of all of them, only where every curve has values on both sides: a peak
+    of any of them is a place of the mean.
     """
     from scipy import stats
 
@@ -136,8 +136,6 @@ def band(curves: Sequence[Curve], spread: Spread) -> Band:
     start, end = max(curve.x[0] for curve in known), min(curve.x[-1] for curve in known)
     grid = np.unique(np.concatenate([curve.x for curve in known]))
     grid = grid[(grid >= start) & (grid <= end)]
-    if len(grid) > GRID:
-        grid = grid[np.linspace(0, len(grid) - 1, GRID).round().astype(int)]
     values = np.stack([np.interp(grid, curve.x, curve.y) for curve in known])
     count, mean = len(values), values.mean(axis=0)
     if count < 2:

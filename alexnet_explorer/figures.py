@@ -6,9 +6,10 @@ import html
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 BASELINE_COLOUR = "#8C8C8C"
 DASHES = ("solid", "dash", "longdash", "dashdot", "longdashdot")  # dotted is the training's
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")  # each goes with the dash of its place
 _GRID = "rgba(128, 128, 128, 0.25)"
 _FAINT = 0.3
 _VEIL = 0.18  # opacity of a band
@@ -36,9 +38,11 @@ _DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one 
 _MOST_LABELS = 40  # classes whose names find room beside a confusion matrix
 _ROOM_OF_RATIOS = 1.2
 _RATIOS = [digit * 10**power for power in range(-3, 4) for digit in (1, 2, 5)]  # marked on an axis
-MOST_POINTS = 1000  # of a line; longer ones are thinned
+MOST_POINTS, FEWEST_POINTS = 1000, 300  # of a line that is thinned; fewer where there are many lines
+_POINTS_IN_ALL = 10_000  # of the thinned lines of a chart: what a browser draws at once
 _SILENT = {"showlegend": False, "hoverinfo": "skip"}
 _UNIFIED = 10  # lines whose values find room in one tooltip
+_EXACT = 200  # points of a line that are sent in double precision
 _FEW = 30  # points of a line that are marked: one point alone makes no line
 
 
@@ -47,14 +51,23 @@ def colour_of(position: int) -> str:
     return RUN_COLOURS[position % len(RUN_COLOURS)]
 
 
-def style_of(position: int) -> tuple[str, str]:
-    """Colour and dash of the run at `position` in a comparison, whose first is the baseline, in grey.
+class Style(NamedTuple):
+    """How a run is drawn, the same in every chart: its colour, the dash of its line, the shape of its points."""
 
-    After seven runs the colours repeat, with another dash.
+    colour: str
+    dash: str = DASHES[0]
+    symbol: str = SYMBOLS[0]
+
+
+def style_of(position: int) -> Style:
+    """The style of the run at `position` in a comparison, whose first is the baseline, in grey.
+
+    After seven runs the colours repeat, with another dash and shape.
     """
     if position == 0:
-        return BASELINE_COLOUR, DASHES[0]
-    return colour_of(position - 1), DASHES[(position - 1) // len(RUN_COLOURS) % len(DASHES)]
+        return Style(BASELINE_COLOUR)
+    turn = (position - 1) // len(RUN_COLOURS) % len(DASHES)
+    return Style(colour_of(position - 1), DASHES[turn], SYMBOLS[turn])
 
 
 def depth_colours(count: int) -> list[str]:
@@ -74,35 +87,44 @@ class RunCurve:
     dash: str = "solid"  # Plotly's: solid, dash, dot, …
     low: Sequence[float] | NDArray[np.float64] = ()  # of a mean: the edges of the band around it, as long as x
     high: Sequence[float] | NDArray[np.float64] = ()
+    raw: Sequence[float] | NDArray[np.float64] = ()  # y before it was smoothed, as long as x
+    symbol: str = SYMBOLS[0]  # of its points, where they are so few that each is marked
+
+
+def smoothed(line: RunCurve, weight: float) -> RunCurve:
+    """The line smoothed as a whole, with what it was; of weight 0 the line as it is."""
+    return replace(line, y=smooth(line.y, weight), raw=line.y) if weight else line
+
+
+def section(line: RunCurve, low: float, high: float) -> RunCurve:
+    """The part of a line from `low` to `high` on the horizontal axis, and a point on either side, to which it leads."""
+    x = np.asarray(line.x, dtype=np.float64)
+    part = slice(max(int(np.searchsorted(x, low)) - 1, 0), int(np.searchsorted(x, high, "right")) + 1)
+    return replace(line, x=x[part], y=line.y[part], low=line.low[part], high=line.high[part], raw=line.raw[part])
 
 
 def curves(
-    runs: Sequence[RunCurve],
-    y_title: str,
-    x_title: str,
-    log_y: bool = False,
-    smoothing: float = 0.0,
-    level: float | None = None,
+    runs: Sequence[RunCurve], y_title: str, x_title: str, log_y: bool = False, level: float | None = None
 ) -> go.Figure:
-    """Curves over one another. With `smoothing` above 0: the raw line faint, `smooth`'s above it.
+    """Curves over one another, long ones thinned. Of a smoothed line the raw one is drawn, too, faintly.
 
     `level`: a value that is marked by a horizontal line.
     """
     lines: list[dict[str, object]] = []
     named: set[str] = set()
+    points = partial(_points, most=max(FEWEST_POINTS, min(MOST_POINTS, _POINTS_IN_ALL // max(len(runs), 1))))
     for run in runs:
         line = {"color": run.colour, "dash": run.dash, "width": 2}
         mode = "lines+markers" if len(run.x) <= _FEW else "lines"
         group = {"name": _text(run.name), "legendgroup": run.name, "mode": mode, "line": line}
+        group |= {"marker": {"symbol": run.symbol}} if mode != "lines" else {}
         if len(run.low):
-            edge = {"x": run.x, "mode": "lines", "line": {"width": 0}, "legendgroup": run.name, **_SILENT}
-            lines.append({**edge, "y": run.high})
-            lines.append({**edge, "y": run.low, "fill": "tonexty", "fillcolor": _veil(run.colour)})
-        if smoothing:
-            x, y = thin(run.x, run.y)
-            lines.append({**group, "x": x, "y": y, "opacity": _FAINT, **_SILENT})
-        x, y = thin(run.x, smooth(run.y, smoothing))
-        lines.append({**group, "x": x, "y": y, "showlegend": run.name not in named})
+            edge = {"mode": "lines", "line": {"width": 0}, "legendgroup": run.name, **_SILENT}
+            lines.append({**edge, **points(run.x, run.high)})
+            lines.append({**edge, **points(run.x, run.low), "fill": "tonexty", "fillcolor": _veil(run.colour)})
+        if len(run.raw):
+            lines.append({**group, **points(run.x, run.raw), "opacity": _FAINT, **_SILENT})
+        lines.append({**group, **points(run.x, run.y), "showlegend": run.name not in named})
         named.add(run.name)  # lines of one name share a place in the legend
     figure = _figure(x_title, y_title)
     figure.add_traces([{"type": "scatter", **line} for line in lines])  # at once: Plotly takes milliseconds for each
@@ -114,6 +136,13 @@ def curves(
     if log_y:
         figure.update_yaxes(type="log")
     return figure
+
+
+def _points(x: ArrayLike, y: ArrayLike, most: int) -> dict[str, object]:
+    few_x, few_y = thin(x, y, most)
+    # Of single precision a long line takes half the time on its way; nobody sees the difference.
+    exact = np.float64 if len(few_x) <= _EXACT else np.float32
+    return {"x": few_x.astype(exact), "y": few_y.astype(exact)}
 
 
 def smooth(values: ArrayLike, weight: float) -> NDArray[np.float64]:
@@ -225,7 +254,7 @@ def shares(values: ArrayLike, x_title: str, colour: str, low: float, high: float
     """
     flat = np.asarray(values, dtype=np.float64).ravel()
     flat = flat[np.isfinite(flat)]
-    counts, edges = np.histogram(flat, bins, (low, high) if high > low else (low - 0.5, low + 0.5))
+    counts, edges = np.histogram(flat, bins, _span(low, high))
     figure = _figure(x_title, "share of the values")
     figure.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=counts / max(len(flat), 1), width=np.diff(edges),
                    marker_color=colour, hovertemplate="%{x:.3g}: %{y:.2%}<extra></extra>")  # fmt: skip
@@ -235,14 +264,28 @@ def shares(values: ArrayLike, x_title: str, colour: str, low: float, high: float
     return figure
 
 
-def histogram(values: ArrayLike, x_title: str, colour: str = RUN_COLOURS[0], bins: int = 60) -> go.Figure:
-    """How often each value occurs, counted here rather than in the browser; values that are not finite are left out."""
+def histogram(
+    values: ArrayLike, x_title: str, colour: str, low: float, high: float, bins: int = 60, most: float | None = None
+) -> go.Figure:
+    """How often each value occurs in the bins from `low` to `high`, counted here rather than in the browser.
+
+    Values that are not finite are left out. `most`: where the vertical axis ends; charts of one range and one end can
+    be compared.
+    """
     flat = np.asarray(values, dtype=np.float64).ravel()
-    counts, edges = np.histogram(flat[np.isfinite(flat)], bins)
+    counts, edges = np.histogram(flat[np.isfinite(flat)], bins, _span(low, high))
     figure = _figure(x_title, "count")
     figure.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=counts, width=np.diff(edges), marker_color=colour)
     figure.update_layout(bargap=0, showlegend=False)
+    figure.update_xaxes(range=[edges[0], edges[-1]])
+    if most is not None:
+        figure.update_yaxes(range=[0, most])
     return figure
+
+
+def _span(low: float, high: float) -> tuple[float, float]:
+    """A range that has a width, even where all values are the same."""
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
 def histograms(
@@ -310,14 +353,14 @@ def parallel(dimensions: Sequence[Dimension]) -> go.Figure:
     return figure
 
 
-def scatter(x: Dimension, y: Dimension, names: Sequence[str], colours: Sequence[str]) -> go.Figure:
+def scatter(x: Dimension, y: Dimension, names: Sequence[str], styles: Sequence[Style]) -> go.Figure:
     """A point a run. Points of one word are moved apart a little, the same way each time."""
     figure = _figure(x.name, y.name)
     places = _apart(x), _apart(y)
-    for place, (name, colour) in enumerate(zip(names, colours, strict=True)):
+    for place, (name, style) in enumerate(zip(names, styles, strict=True)):
         figure.add_scatter(
             x=[places[0][place]], y=[places[1][place]], mode="markers", name=_text(name),
-            marker={"color": colour, "size": 11, "line": {"width": 1, "color": _GRID}},
+            marker={"color": style.colour, "symbol": style.symbol, "size": 11, "line": {"width": 1, "color": _GRID}},
             hovertemplate=f"{_text(name)}<br>{_shown(x, place)}<br>{_shown(y, place)}<extra></extra>",
         )  # fmt: skip
     for axis, one in ((figure.update_xaxes, x), (figure.update_yaxes, y)):
@@ -338,13 +381,14 @@ def _shown(one: Dimension, place: int) -> str:
     return f"{_text(one.name)}: {_text(one.words[int(value)]) if one.words else f'{value:.4g}'}"
 
 
-def dots(rows: Sequence[str], runs: Sequence[tuple[str, str, ArrayLike]], x_title: str) -> go.Figure:
-    """A row for each of `rows`, the first on top, with a dot a run: (name, colour, values by row); NaN has none."""
+def dots(rows: Sequence[str], runs: Sequence[tuple[str, Style, ArrayLike]], x_title: str) -> go.Figure:
+    """A row for each of `rows`, the first on top, with a dot a run: (name, style, values by row); NaN has none."""
     figure = _figure(x_title, "")
     places = list(range(len(rows)))
-    for name, colour, values in runs:
+    for name, style, values in runs:
         figure.add_scatter(
-            x=values, y=places, mode="markers", name=_text(name), marker={"color": colour, "size": 9, "opacity": 0.85},
+            x=values, y=places, mode="markers", name=_text(name),
+            marker={"color": style.colour, "symbol": style.symbol, "size": 9, "opacity": 0.85},
             customdata=[_text(row) for row in rows],
             hovertemplate="%{customdata}: %{x:.1f}<extra>%{fullData.name}</extra>",
         )  # fmt: skip

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from .config import DECIDED_ELSEWHERE, ConfigError, RunConfig, preset_config
 from .files import size_on_disk
 from .notes import Notes
-from .runs import GALLERY, Run, RunError, Status, run_title
+from .runs import EVIDENCE, GALLERY, Run, RunError, Status, run_title
 
 INDEX = ".index.sqlite"
 CURVE_POINTS = 24
@@ -33,7 +33,7 @@ _FILES = ("config.json", "status.json", "metrics.jsonl", "notes.json")  # those 
 _LOCK_SECONDS = 2.0  # for another process that writes the index
 
 Stamp = str  # changes with any of the files
-_Key = tuple[bool, str]  # whether it is the gallery's, and its id
+_Key = tuple[bool, str]  # whether it ships with the project, and its id
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,12 @@ class Row:
     curve: tuple[float, ...]  # the validation error, over time, in a few points
     bytes: int  # on the disk
     parts: dict[str, str]  # of the config, each as JSON with all its fields; empty where it cannot be read
+    is_evidence: bool = False  # it ships as one on which the ledger's verdicts rest
+
+    @property
+    def origin(self) -> str:
+        """Where it is from, in a word."""
+        return "study" if self.is_evidence else "gallery" if self.in_gallery else "here"
 
     @property
     def title(self) -> str:
@@ -94,7 +100,7 @@ def read_row(run: Run) -> Row:
     except RunError:
         status = run.status()  # which says why
     return Row(run.id, run.in_gallery, own_title, status, run.notes(), fault, changed, _curve(run),
-               size_on_disk(run.path), parts)  # fmt: skip
+               size_on_disk(run.path), parts, run.is_evidence)  # fmt: skip
 
 
 def _curve(run: Run) -> tuple[float, ...]:
@@ -125,10 +131,14 @@ def _base(preset: str, data: str) -> Mapping[str, Any]:
 
 
 class Listing:
-    """The rows of a runs folder and of the gallery. Several threads may ask, and several processes for one folder."""
+    """The rows of a runs folder and of the gallery. Several threads may ask, and several processes for one folder.
 
-    def __init__(self, root: Path) -> None:
+    With `evidence` also those of the runs on which the ledger's verdicts rest.
+    """
+
+    def __init__(self, root: Path, evidence: bool = False) -> None:
         self.root = root
+        self._folders = ((False, root), (True, GALLERY), *([(True, EVIDENCE)] if evidence else []))
         self.unread = 0  # runs that the last call had no time for
         self._known: dict[_Key, tuple[Stamp, Row]] | None = None
         self._lock = threading.Lock()
@@ -142,17 +152,17 @@ class Listing:
             rows = self._refreshed(seconds)
         seen = [replace(row, status=row.status.seen_from_here()) if row.status.at_work else row for row in rows]
         own = sorted((row for row in seen if not row.in_gallery), key=lambda row: row.id, reverse=True)
-        return own + sorted((row for row in seen if row.in_gallery), key=lambda row: row.id)
+        return own + sorted((row for row in seen if row.in_gallery), key=lambda row: (row.is_evidence, row.id))
 
     def _refreshed(self, seconds: float) -> list[Row]:
         if self._known is None:
             self._known = self._load()
         known = self._known
-        stamps = {
-            (in_gallery, name): stamp
-            for in_gallery, root in ((False, self.root), (True, GALLERY))
-            for name, stamp in _stamps(root).items()
-        }
+        stamps: dict[_Key, Stamp] = {}
+        paths: dict[_Key, Path] = {}
+        for in_gallery, root in self._folders:
+            for name, stamp in _stamps(root).items():
+                stamps[in_gallery, name], paths[in_gallery, name] = stamp, root / name
         gone = [key for key in known if key not in stamps]
         for key in gone:
             del known[key]
@@ -163,8 +173,7 @@ class Listing:
             if time.monotonic() > until:
                 self.unread = len(stale) - count
                 break
-            run = Run((GALLERY if in_gallery else self.root) / name)
-            known[in_gallery, name] = stamps[in_gallery, name], read_row(run)
+            known[in_gallery, name] = stamps[in_gallery, name], read_row(Run(paths[in_gallery, name]))
             fresh.append((in_gallery, name))
         self._store({name: known[False, name] for in_gallery, name in fresh if not in_gallery},
                     [name for in_gallery, name in gone if not in_gallery])  # fmt: skip

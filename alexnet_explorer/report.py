@@ -138,9 +138,9 @@ def learning_curves(results: Results) -> list[Chart]:
             mean, low, high = (scale * y for y in ys)
             if len(x):
                 name = arm.name or results.study.id
-                edges = (low, high) if len(own) > 1 else ((), ())
-                colour, dash = style_of(place)
-                lines.append(RunCurve(name, colour, x, mean, dash, *edges))
+                colour, dash, symbol = style_of(place)
+                low_edge, high_edge = (low, high) if len(own) > 1 else ((), ())
+                lines.append(RunCurve(name, colour, x, mean, dash, low_edge, high_edge, symbol=symbol))
                 numbers = (part.tolist() for part in (x, mean, low, high))
                 points += [[name, len(own), *point] for point in zip(*numbers, strict=True)]
         if lines:
@@ -232,8 +232,8 @@ def default_names(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def curves(runs: Sequence[Run], named: Mapping[str, str]) -> list[Chart]:
-    """Loss and error by epoch: validation solid, training dotted; the first run in grey."""
-    from .figures import BASELINE_COLOUR, RunCurve, colour_of
+    """Loss and error by epoch: validation solid, or dashed after seven runs, training dotted; the first run in grey."""
+    from .figures import RunCurve, style_of
     from .figures import curves as drawn
 
     tracks = {run.id: Track() for run in runs}
@@ -244,13 +244,13 @@ def curves(runs: Sequence[Run], named: Mapping[str, str]) -> list[Chart]:
         lines: list[RunCurve] = []
         points: list[list[Cell]] = []
         for position, run in enumerate(runs):
-            colour = colour_of(position - 1) if position else BASELINE_COLOUR
-            for part, dash in (("val", "solid"), ("train", "dot")):
+            colour, line, symbol = style_of(position)
+            for part, dash in (("val", line), ("train", "dot")):
                 x, y = tracks[run.id].curve(f"{part}/{metric}", "epoch")
                 shown = 100 * y if metric.endswith("_error") else y
-                lines.append(RunCurve(named[run.id], colour, x.tolist(), shown.tolist(), dash))
+                lines.append(RunCurve(named[run.id], colour, x.tolist(), shown.tolist(), dash, symbol=symbol))
                 points += [[named[run.id], part, *point] for point in zip(x.tolist(), shown.tolist(), strict=True)]
-        alt = "Solid: validation. Dotted: training, on changed pictures and with dropout, so often higher."
+        alt = "Solid or dashed: validation. Dotted: training, on changed pictures and with dropout, so often higher."
         short = title.partition(" (")[0].capitalize()
         table = Table(short, [Column("run"), Column("part"), Column("epoch"), Column(title)], points)
         charts.append(Chart(short, drawn(lines, title, "epoch"), alt, table))

@@ -168,6 +168,11 @@ class Run:
         """Whether it ships with the project and is read-only."""
         return self.path.parent in (GALLERY, EVIDENCE)
 
+    @property
+    def is_evidence(self) -> bool:
+        """Whether it ships as one of the runs on which the ledger's verdicts rest."""
+        return self.path.parent == EVIDENCE
+
     def exists(self) -> bool:
         """Whether the directory is there and a run's."""
         return (self.path / "config.json").is_file()

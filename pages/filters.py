@@ -28,7 +28,7 @@ def body(row: list[views.Look]) -> None:
         st.subheader("How much colour they have")
         views.side_by_side(filter_views.colour_view, row)
     st.subheader("Their weights and norms")
-    views.side_by_side(filter_views.histograms_view, row)
+    filter_views.show_histograms(row)
     epoch_curve.show(here, row)
     if alike:
         matching.show(row, alike)

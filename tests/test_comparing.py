@@ -141,10 +141,12 @@ def test_one_curve_has_no_spread_and_none_has_no_mean():
     assert not len(apart.x)
 
 
-def test_a_long_mean_keeps_its_ends():
-    x = np.arange(5000.0)
-    found = band([Curve(x, x), Curve(x, x)], "std")
-    assert len(found.x) == 1000 and (found.x[0], found.x[-1]) == (0, 4999)
+def test_a_long_mean_has_every_place_of_its_curves():
+    x, peak = np.arange(5000.0), np.zeros(5000)
+    peak[3_210] = 1000
+    found = band([Curve(x, 0 * x), Curve(x + 0.5, peak)], "std")
+    assert len(found.x) == 9998 and (found.x[0], found.x[-1]) == (0.5, 4999)
+    assert found.x[np.argmax(found.mean)] == 3_210.5
 
 
 # Classes and images

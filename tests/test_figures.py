@@ -1,15 +1,18 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from alexnet_explorer.comparing import Dimension, dimension
+from alexnet_explorer.comparing import Curve, Dimension, band, dimension
 from alexnet_explorer.figures import (
     BASELINE_COLOUR,
     RUN_COLOURS,
+    SYMBOLS,
     Interval,
     RunCurve,
+    Style,
     colour_of,
     confusion,
     confusion_difference,
@@ -23,8 +26,10 @@ from alexnet_explorer.figures import (
     parallel,
     prediction_bars,
     scatter,
+    section,
     shares,
     smooth,
+    smoothed,
     style_of,
     thin,
 )
@@ -78,13 +83,48 @@ def test_curves_without_smoothing_are_the_values():
 
 
 def test_a_smoothed_curve_lies_over_its_faint_raw_one():
-    figure = curves(RUNS, "loss", "epoch", smoothing=0.6)
-    raw, smoothed = figure.data[:2]
+    figure = curves([smoothed(run, 0.6) for run in RUNS], "loss", "epoch")
+    raw, mean = figure.data[:2]
     assert len(figure.data) == 4
     assert list(raw.y) == [3, 1, 2] and raw.opacity < 0.5 and raw.showlegend is False
-    np.testing.assert_allclose(smoothed.y, smooth([3, 1, 2], 0.6))
-    assert smoothed.opacity is None and raw.line.color == smoothed.line.color
-    assert raw.legendgroup == smoothed.legendgroup == "relu"  # the legend hides both
+    np.testing.assert_allclose(mean.y, smooth([3, 1, 2], 0.6))
+    assert mean.opacity is None and raw.line.color == mean.line.color
+    assert raw.legendgroup == mean.legendgroup == "relu"  # the legend hides both
+    assert smoothed(RUNS[0], 0) == RUNS[0]
+
+
+def test_a_section_of_a_smoothed_line_is_what_the_whole_one_is_there():
+    x, y = np.arange(2000.0), np.random.default_rng(0).normal(size=2000) + np.linspace(40, 10, 2000)
+    whole = smoothed(RunCurve("a", "#0072B2", x, y, low=y - 1, high=y + 1), 0.99)
+    part = section(whole, 1200.5, 1300.0)
+    assert part.x.tolist() == list(range(1200, 1302))  # and a point on either side, to which the line leads
+    for cut, full in ((part.y, whole.y), (part.raw, y), (part.low, y - 1), (part.high, y + 1)):
+        np.testing.assert_array_equal(cut, full[1200:1302])
+    assert abs(part.y[0] - smooth(y[1200:], 0.99)[0]) > 1  # as it would be if it were smoothed after the cut
+    nothing = section(replace(whole, low=(), high=(), raw=()), 0, 5)
+    assert len(nothing.x) == 7 and nothing.low == nothing.high == nothing.raw == ()
+
+
+def test_of_many_lines_each_has_fewer_points_and_keeps_its_peak():
+    y = np.zeros(5000)
+    y[1234] = 9
+    for count, most in ((5, 1002), (20, 502), (60, 302)):
+        figure = curves([RunCurve(str(n), "#0072B2", np.arange(5000.0), y) for n in range(count)], "loss", "step")
+        assert {len(trace.x) for trace in figure.data} <= set(range(most + 1)) and len(figure.data[0].x) > 2
+        assert all(max(trace.y) == 9 for trace in figure.data)
+
+
+def test_a_peak_of_one_of_many_long_runs_is_in_the_band_and_in_its_line():
+    lines = [Curve(np.arange(0.0, 20_000, 2), np.ones(10_000)) for _ in range(4)]
+    lines.append(Curve(np.arange(1.0, 20_001, 2), np.where(np.arange(10_000) == 7_123, 100.0, 1.0)))
+    mean = band(lines, "std")
+    line = RunCurve("mean", "#0072B2", mean.x, mean.mean, low=mean.low, high=mean.high)
+    high, low, middle = curves([line], "loss", "step").data
+    place = middle.x[np.argmax(middle.y)]
+    assert place == 2 * 7_123 + 1 and max(middle.y) == pytest.approx((4 + 100) / 5)
+    assert max(high.y) == pytest.approx(mean.high.max()) and min(low.y) == pytest.approx(mean.low.min())
+    assert max(map(len, (high.x, low.x, middle.x))) <= 1002
+    assert len(curves([section(line, 14_000, 14_400)], "loss", "step").data[2].x) > 200  # all its points
 
 
 def test_predictions_are_bars_in_percent_with_the_best_on_top():
@@ -103,7 +143,7 @@ def test_names_of_users_are_text_and_no_html():
     bars = prediction_bars([Prediction(MARKED, 0, 0.5)])
     assert list(bars.layout.yaxis.ticktext) == [SHOWN]
     assert list(bars.data[0].hovertext) == [f"{SHOWN}: 50.00%"]
-    lines = curves([RunCurve(MARKED, "#0072B2", [0, 1], [1.0, 2.0])], "loss", "epoch", smoothing=0.5)
+    lines = curves([smoothed(RunCurve(MARKED, "#0072B2", [0, 1], [1.0, 2.0]), 0.5)], "loss", "epoch")
     assert [line.name for line in lines.data] == [SHOWN, SHOWN]
 
 
@@ -113,9 +153,17 @@ def test_classes_of_the_same_name_have_a_bar_each():
 
 
 def test_a_histogram_counts_every_finite_value():
-    figure = histogram(np.array([[0.0, 0.1], [0.9, 1.0], [np.nan, np.inf]]), "weight", bins=2)
+    figure = histogram(np.array([[0.0, 0.1], [0.9, 1.0], [np.nan, np.inf]]), "weight", "#0072B2", 0, 1, bins=2)
     (bars,) = figure.data
     assert list(bars.y) == [2, 2] and list(bars.x) == [0.25, 0.75] and list(bars.width) == [0.5, 0.5]
+
+
+def test_histograms_of_two_networks_have_the_same_bins_and_the_same_axes():
+    one, other = (histogram(values, "norm", "#0072B2", 0, 4, 4, most=3) for values in ([0.5, 3.5], [1.5, 1.5, 1.5]))
+    assert list(one.data[0].x) == list(other.data[0].x) == [0.5, 1.5, 2.5, 3.5]
+    for figure in (one, other):
+        assert (figure.layout.xaxis.range, figure.layout.yaxis.range) == ((0, 4), (0, 3))
+    assert sum(histogram([2.0, 2.0], "norm", "#0072B2", 2, 2).data[0].y) == 2  # all the same
 
 
 def test_colours_are_different_repeat_and_are_never_the_baselines():
@@ -128,7 +176,7 @@ def test_figures_leave_text_and_background_to_the_theme():
     for figure in (
         curves(RUNS, "loss", "epoch"),
         prediction_bars([Prediction("cat", 0, 1.0)]),
-        histogram([1, 2], "x"),
+        histogram([1, 2], "x", "#0072B2", 1, 2),
         confusion([[1]], ["cat"]),
     ):
         layout = figure.to_plotly_json()["layout"]
@@ -181,11 +229,26 @@ def test_intervals_of_differences_may_be_open_on_both_sides():
 # Comparisons
 
 
-def test_the_baseline_is_grey_and_the_first_35_others_differ_in_colour_or_dash():
+def test_the_baseline_is_grey_and_the_first_35_others_differ_in_colour_or_in_dash_and_shape():
     styles = [style_of(position) for position in range(1 + 5 * len(RUN_COLOURS))]
-    assert styles[0] == (BASELINE_COLOUR, "solid")
-    assert len(set(styles)) == len(styles) and "dot" not in {dash for _, dash in styles}
-    assert [colour for colour, _ in styles[1:8]] == list(RUN_COLOURS)
+    assert styles[0] == (BASELINE_COLOUR, "solid", "circle")
+    for pairs in ([(one.colour, one.dash) for one in styles], [(one.colour, one.symbol) for one in styles]):
+        assert len(set(pairs)) == len(styles)
+    assert "dot" not in {one.dash for one in styles} and {one.symbol for one in styles} == set(SYMBOLS)
+    assert [one.colour for one in styles[1:8]] == list(RUN_COLOURS)
+
+
+def test_a_run_has_the_same_shape_in_every_chart():
+    styles = [style_of(2), style_of(2 + len(RUN_COLOURS))]
+    one = dimension("error", [1.0, 2.0])
+    lines = [RunCurve(name, style.colour, [0, 1], [1, 2], style.dash, symbol=style.symbol)
+             for name, style in zip("ab", styles, strict=True)]  # fmt: skip
+    for figure in (
+        scatter(one, one, "ab", styles),
+        dots(["cat"], [(name, style, [1.0]) for name, style in zip("ab", styles, strict=True)], "error"),
+        curves(lines, "error", "epoch"),
+    ):
+        assert [trace.marker.symbol for trace in figure.data] == ["circle", "square"]
 
 
 def test_a_band_is_filled_between_its_edges_behind_the_mean():
@@ -215,7 +278,7 @@ def test_parallel_coordinates_have_words_where_there_are_no_numbers():
 
 def test_points_of_one_word_are_apart_and_always_in_the_same_place():
     words, error = dimension("activation", ["relu", "relu", "tanh"]), dimension("error", [1.0, 2.0, 3.0])
-    drawn = [scatter(words, error, ["a", MARKED, "c"], ["#111111"] * 3) for _ in range(2)]
+    drawn = [scatter(words, error, ["a", MARKED, "c"], [Style("#111111")] * 3) for _ in range(2)]
     x = [trace.x[0] for trace in drawn[0].data]
     assert x[0] != x[1] and round(x[0]) == round(x[1]) == 0 and round(x[2]) == 1
     assert x == [trace.x[0] for trace in drawn[1].data]
@@ -236,7 +299,9 @@ def test_shares_of_two_networks_stand_in_the_same_bins():
 
 
 def test_dots_have_a_row_a_class_and_a_colour_a_run():
-    figure = dots(["cat", MARKED], [("a", "#111111", [1.0, np.nan]), ("b", "#222222", [2.0, 3.0])], "error (%)")
+    figure = dots(
+        ["cat", MARKED], [("a", Style("#111111"), [1.0, np.nan]), ("b", Style("#222222"), [2.0, 3.0])], "error (%)"
+    )
     assert list(figure.layout.yaxis.ticktext) == ["cat", SHOWN] and figure.layout.yaxis.autorange == "reversed"
     assert [trace.marker.color for trace in figure.data] == ["#111111", "#222222"]
 

@@ -14,7 +14,7 @@ from alexnet_explorer import listing
 from alexnet_explorer.config import preset_config
 from alexnet_explorer.listing import CURVE_POINTS, INDEX, Listing, read_row
 from alexnet_explorer.notes import Notes
-from alexnet_explorer.runs import Status, create_run, list_runs, this_process
+from alexnet_explorer.runs import EVIDENCE, Status, create_run, list_runs, this_process
 
 
 @pytest.fixture
@@ -53,6 +53,14 @@ def test_a_row_says_what_the_files_say(tmp_path):
     assert row.changed == ("model.activation", "train.seed")
     assert len(row.curve) <= CURVE_POINTS and row.curve[-1] == 0.01 and sorted(row.curve, reverse=True) == [*row.curve]
     assert row.bytes == sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
+
+
+def test_the_ledgers_runs_are_there_where_they_are_asked_for_and_come_last(root):
+    rows, more = (Listing(root, evidence=evidence).rows() for evidence in (False, True))
+    evidence = list_runs(EVIDENCE, gallery=False)
+    assert more[: len(rows)] == rows and {row.origin for row in rows} == {"here", "gallery"}
+    assert {row.id for row in more[len(rows) :]} == {run.id for run in evidence}
+    assert {row.origin for row in more[len(rows) :]} == {"study"} and all(row.in_gallery for row in more[len(rows) :])
 
 
 def test_the_order_is_that_of_the_runs_and_damaged_ones_say_so(root):

@@ -23,6 +23,7 @@ from alexnet_explorer.ui.text import plain
 
 REFRESH_SECONDS = 0.5
 KEPT = 64  # results of this server
+MOST_NAMED = 2  # runs whose names find room on a button
 _READ = TypeAdapter(Mistakes)
 
 
@@ -114,12 +115,15 @@ def ask_for(runs: Sequence[Compared]) -> None:
             st.error(plain(f"{one.name}: {found.message}"), icon=":material/error:")
     idle = [one for one in runs if all(one.run.id != found.of.id for found in at_work)]
     if idle:
-        names = ", ".join(one.name for one in idle)
-        st.button(f"Compute for {plain(names)}", icon=":material/calculate:", key="answers_compute", on_click=_begin,
-                  args=([one.run for one in idle],),
+        st.button(f"Compute for {_named([one.name for one in idle])}", icon=":material/calculate:",
+                  key="answers_compute", on_click=_begin, args=([one.run for one in idle],),
                   help="Their networks look at the validation images once more; the data have to be here.")  # fmt: skip
     if at_work:
         st.fragment(_progress, run_every=REFRESH_SECONDS)(at_work)
+
+
+def _named(names: Sequence[str]) -> str:
+    return plain(", ".join(names)) if len(names) <= MOST_NAMED else f"{len(names)} runs"
 
 
 def _begin(runs: Sequence[Run]) -> None:
@@ -129,7 +133,7 @@ def _begin(runs: Sequence[Run]) -> None:
 
 def _progress(at_work: Sequence[Validation]) -> None:
     share = sum(one.share for one in at_work) / len(at_work)
-    st.progress(min(share, 1.0), f"Looking at the validation images: {', '.join(plain(one.of.id) for one in at_work)}")
+    st.progress(min(share, 1.0), f"Looking at the validation images: {_named([one.of.id for one in at_work])}")
     if st.button("Stop", icon=":material/stop:", key="answers_stop"):
         for one in at_work:
             one.stop()

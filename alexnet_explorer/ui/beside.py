@@ -34,7 +34,9 @@ def show(page: frame.Page) -> None:
         views.side_by_side(prediction_views.predictions(), row)
     st.subheader("Filters of conv1")
     filters = views.looks(replace(page, one_layer=True, layer_kinds=("conv",)), "conv1") if _partial(page) else row
-    views.side_by_side(filter_views.compared_view, [look.at("conv1") for look in filters])
+    filters = [look.at("conv1") for look in filters]
+    views.side_by_side(filter_views.compared_view, filters)
+    views.side_by_side(filter_views.norms_view, filters)
     if not row:
         return
     st.subheader("Activations")

@@ -67,7 +67,7 @@ def class_table(
 def _errors(runs: Sequence[Compared], classes: Sequence[str], errors: Mapping[str, Floats]) -> None:
     order = spread_order([errors[one.run.id] for one in runs])
     shown = order[:MOST_ROWS]
-    rows = [(one.name, one.colour, errors[one.run.id][shown]) for one in runs]
+    rows = [(one.name, one.style, errors[one.run.id][shown]) for one in runs]
     figure = dots([classes[place] for place in shown], rows, "validation error (%)")
     draw(figure, "compare_class_errors", f"Validation error of {len(shown)} classes, a dot a run")
     if len(order) > len(shown):

@@ -45,7 +45,7 @@ def _of_runs(view: Callable[[Sequence[Compared]], None], least: int = 1) -> View
 
 
 def _curves(runs: Sequence[Compared]) -> None:
-    overlays.show(runs)
+    st.fragment(overlays.show)(runs)  # drawn again by itself, which spares the rest of the page
     if len(runs) > 1:
         st.subheader("What differs in the settings")
         show_differences(runs)

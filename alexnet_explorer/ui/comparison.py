@@ -12,7 +12,7 @@ from cachetools import LRUCache
 
 from alexnet_explorer.comparing import METRICS, Track, value_text
 from alexnet_explorer.config import RunConfig
-from alexnet_explorer.figures import style_of
+from alexnet_explorer.figures import Style, style_of
 from alexnet_explorer.runs import Run, RunError, differences, find_run
 from alexnet_explorer.ui import frame, lens, networks
 from alexnet_explorer.ui.settings import runs_folder
@@ -30,8 +30,7 @@ class Compared:
     run: Run
     config: RunConfig  # as this machine, or another, computed it
     name: str  # short, and another for each
-    colour: str
-    dash: str
+    style: Style
 
 
 def chosen_runs(page: frame.Page) -> list[Compared]:
@@ -52,7 +51,7 @@ def chosen_runs(page: frame.Page) -> list[Compared]:
         runs.append(run)
         places[run.id] = place
     named = short_names(configs) or {run.id: networks.run_label(run) for run in runs}
-    return [Compared(run, configs[run.id], named[run.id], *style_of(places[run.id])) for run in runs]
+    return [Compared(run, configs[run.id], named[run.id], style_of(places[run.id])) for run in runs]
 
 
 def short_names(configs: Mapping[str, RunConfig]) -> dict[str, str]:
@@ -125,6 +124,17 @@ class Tracks:
 def tracks() -> Tracks:
     """Those of this server."""
     return Tracks()
+
+
+def known_tracks(runs: Sequence[Compared]) -> dict[str, Track]:
+    """The metrics of the runs by their ids; a file that is damaged is told."""
+    found = {}
+    for one in runs:
+        try:
+            found[one.run.id] = tracks().of(one.run)
+        except RunError as error:
+            st.error(plain(str(error)), icon=":material/error:")
+    return found
 
 
 def show_differences(runs: Sequence[Compared]) -> None:

@@ -83,11 +83,11 @@ def charts(kept: Kept, scales: Scales) -> dict[str, go.Figure]:
     x_title, unit = scales.along([*kept["train"][-1:], *kept["val"][-1:]])
     made = {}
     for metric, title in METRICS.items():
-        lines = [
-            figures.RunCurve(name, figures.colour_of(number), *scales.points(kept[part], f"{part}/{metric}", unit))
-            for number, (part, name) in enumerate(PARTS.items())
-        ]
-        made[metric] = settled(figures.curves(lines, title, x_title, scales.log, scales.smoothing), kept, scales)
+        lines = []
+        for number, (part, name) in enumerate(PARTS.items()):
+            points = scales.points(kept[part], f"{part}/{metric}", unit)
+            lines.append(figures.smoothed(figures.RunCurve(name, figures.colour_of(number), *points), scales.smoothing))
+        made[metric] = settled(figures.curves(lines, title, x_title, scales.log), kept, scales)
     return made
 
 

@@ -1,65 +1,85 @@
-"""Settings against results: parallel coordinates, and any setting against any metric."""
+"""Settings against results: parallel coordinates, and any setting against any result."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
-from alexnet_explorer.comparing import METRICS, Dimension, dimension
+from alexnet_explorer.comparing import Curve, Dimension, Track, dimension
 from alexnet_explorer.figures import parallel, scatter
 from alexnet_explorer.runs import differences
 from alexnet_explorer.ui import own_link
-from alexnet_explorer.ui.comparison import Compared
+from alexnet_explorer.ui.comparison import Compared, known_tracks
 from alexnet_explorer.ui.curves import draw
+from alexnet_explorer.ui.overlays import choose_goal, factor_of
+from alexnet_explorer.ui.results import GOAL, TO_GOAL, Result, results, to_goal
 from alexnet_explorer.ui.text import plain
 
 USUAL_AXES = 6
 PARALLEL_HEIGHT, SCATTER_HEIGHT = 380, 400  # pixels
-MINUTES = "minutes"
+_NO_SETTING = ("data.digest",)  # which its name says better
 
 
 def show(runs: Sequence[Compared]) -> None:
-    """Both charts, with the settings in which the runs differ."""
-    summaries = {one.run.id: one.run.status() for one in runs}
-    metrics = [name for name in METRICS if any(name in status.summary for status in summaries.values())]
-    changed = differences({one.run.id: one.config for one in runs})
-    fields = [field for field in changed if field != "data.digest"]
-    if not fields or not metrics:
-        st.info("The settings of these runs are the same: there is nothing to set their results against." if metrics
-                else "None of these runs has come to the end of an epoch so far.")  # fmt: skip
-        return
-    results, usual = [*metrics, MINUTES], fields[:USUAL_AXES]
-    begin = own_link.start("result", results[0], own_link.one_of(results), "compare_result")
+    """Both charts; the settings in which the runs differ come first."""
+    tracks = known_tracks(runs)
+    known = results(runs, tracks)
+    configs = {one.run.id: one.config for one in runs}
+    values = {run_id: config.flat() for run_id, config in configs.items()}
+    differ = [field for field in differences(configs) if field not in _NO_SETTING]
+    fields = [*differ, *(name for name in values[runs[0].run.id] if name not in (*differ, *_NO_SETTING))]
+    names, usual = list(known), differ[:USUAL_AXES]
+    begin = own_link.start("result", names[0], own_link.one_of(names), "compare_result")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        result = st.selectbox("Result", results, results.index(begin), format_func=_title, key="compare_result",
-                              persist_state="session", width=240)  # fmt: skip
+        name = st.selectbox("Result", names, names.index(begin), format_func=lambda one: known[one].title,
+                            key="compare_result", persist_state="session", width=300)  # fmt: skip
         begins = own_link.start("axes", usual, own_link.some_of(fields), "compare_fields")
-        axes = st.multiselect("Settings", fields, begins, key="compare_fields", persist_state="session", width=520)
-    own_link.write("result", None if result == metrics[0] else result)
+        axes = st.multiselect("Settings", fields, begins, key="compare_fields", persist_state="session", width=520,
+                              help="Those that differ come first.")  # fmt: skip
+    own_link.write("result", None if name == names[0] else name)
     own_link.write("axes", None if axes == usual else ",".join(axes))
-    values = [status.seconds / 60 or None if result == MINUTES else status.summary.get(result)
-              for status in summaries.values()]  # fmt: skip
-    shown = [one for one, value in zip(runs, values, strict=True) if value is not None]
-    if left_out := [one.name for one in runs if one not in shown]:
+    against = [*fields, *names]
+    begin = own_link.start("field", against[0], own_link.one_of(against), "compare_field")
+    places = st.container(), st.container()
+    with places[1]:
+        field = st.selectbox(
+            "Setting, or another result", against, against.index(begin), key="compare_field", persist_state="session",
+            format_func=lambda one: known[one].title if one in known else one, width=300,
+        )  # fmt: skip
+    own_link.write("field", None if field == against[0] else field)
+    with places[0]:
+        asked = known | _to_goal({name, field}, runs, tracks)
+        shown, found = _found(asked[name], runs)
+        if not shown:
+            return
+        _parallel(axes, [[values[one.run.id][axis] for one in shown] for axis in axes], found)
+    with places[1]:
+        other = asked[field].of if field in asked else None
+        column = [other(one) if other else values[one.run.id][field] for one in shown]
+        _scatter(dimension(asked[field].title if other else field, column), found, shown)
+
+
+def _to_goal(chosen: set[str], runs: Sequence[Compared], tracks: Mapping[str, Track]) -> dict[str, Result]:
+    """The times to an error, where one of them is chosen: then the error can be, too."""
+    if chosen.isdisjoint(TO_GOAL):
+        return {}
+    curves = [tracks[one.run.id].curve(GOAL, "epoch") for one in runs if one.run.id in tracks]
+    goal = choose_goal(GOAL, [Curve(x, factor_of(GOAL) * y) for x, y in curves])
+    return {name: to_goal(name, goal.level, tracks) for name in TO_GOAL} if goal else {}
+
+
+def _found(result: Result, runs: Sequence[Compared]) -> tuple[list[Compared], Dimension]:
+    """The runs that have this result, and theirs; the others are told."""
+    values = {one.run.id: result.of(one) for one in runs}
+    shown = [one for one in runs if values[one.run.id] is not None]
+    if left_out := [one.name for one in runs if values[one.run.id] is None]:
         st.caption(f"Without this result so far, and left out: {plain(', '.join(left_out))}.")
-    if not shown:
-        return
-    factor, unit = (100, " (%)") if result.endswith("error") else (1, "")
-    found = dimension(_title(result) + unit, [factor * value for value in values if value is not None])
-    _parallel(axes, [[changed[field][one.run.id] for one in shown] for field in axes], found)
-    begin = own_link.start("field", fields[0], own_link.one_of(fields), "compare_field")
-    field = st.selectbox("Setting", fields, fields.index(begin), key="compare_field", persist_state="session",
-                         width=240)  # fmt: skip
-    own_link.write("field", None if field == fields[0] else field)
-    _scatter(dimension(field, [changed[field][one.run.id] for one in shown]), found, shown)
+    return shown, dimension(result.title, [values[one.run.id] for one in shown])
 
 
-def _title(metric: str) -> str:
-    return METRICS.get(metric, "time of training (min)")
-
-
-def _parallel(axes: Sequence[str], values: Sequence[Sequence[object]], found: Dimension) -> None:
+def _parallel(axes: Sequence[str], values: Sequence[Sequence[Any]], found: Dimension) -> None:
     if not axes:
         st.info("Choose a setting or two.")
         return
@@ -74,7 +94,7 @@ def _parallel(axes: Sequence[str], values: Sequence[Sequence[object]], found: Di
 
 
 def _scatter(setting: Dimension, found: Dimension, shown: Sequence[Compared]) -> None:
-    figure = scatter(setting, found, [one.name for one in shown], [one.colour for one in shown])
+    figure = scatter(setting, found, [one.name for one in shown], [one.style for one in shown])
     figure.update_layout(height=SCATTER_HEIGHT)
     draw(figure, "compare_scatter", f"{found.name} against {setting.name}, a point a run")
     if setting.words:

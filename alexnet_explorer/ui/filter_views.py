@@ -29,6 +29,7 @@ from alexnet_explorer.ui.views import (
     legend,
     shape_of,
     show,
+    side_by_side,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ CHART_HEIGHT = 180  # pixels
 MAP_HEIGHT = 320  # pixels that a heat map of units and maps has, about
 UNIT_HEIGHT = 120  # pixels of the chosen kernel
 BINS = 20
+ROOM_ABOVE = 1.05  # of the highest bar
 MATCHED_COLUMNS = 8
 MOST_PIXELS = 64  # of a matched kernel
 RARE = 0.05  # share of random deals below which a difference is called more than chance
@@ -378,23 +380,32 @@ def table(look: Look, kernels: Kernels) -> str:
     return text.getvalue()
 
 
+def _norm_scale(all_: Sequence[Kernels]) -> Scale:
+    """The largest norm that a kernel has in any network, and the most kernels that share one of its bins."""
+    from alexnet_explorer.inspection import filters
+
+    norms = [filters.norms(one.weights) for one in all_]
+    highest = max((float(each.max()) for each in norms), default=1.0) or 1.0
+    most = max((int(np.histogram(each, BINS, (0.0, highest))[0].max()) for each in norms), default=1)
+    return highest, ROOM_ABOVE * most
+
+
 def _draw_norms(look: Look, kernels: Kernels, scale: Scale) -> None:
     from alexnet_explorer.inspection import filters
 
-    norms = filters.norms(kernels.weights)
-    figure = histogram(norms, f"norm of the {len(norms)} kernels of {look.layer}", look.colour, bins=BINS)
+    norms, (highest, most) = filters.norms(kernels.weights), scale
+    title = f"norm of the {len(norms)} kernels of {look.layer}"
+    figure = histogram(norms, title, look.colour, 0.0, highest, BINS, most)
     figure.update_layout(height=CHART_HEIGHT)
     described = f"Histogram of the kernels' norms, from {norms.min():.3g} to {norms.max():.3g}"
     _chart(figure, f"norms {look.model.name}", described)
 
 
-def _draw_compared(look: Look, kernels: Kernels, scale: Scale) -> None:
-    _draw_overview(look, kernels, scale, choosing=False)
-    _draw_norms(look, kernels, scale)
+norms_view = View(kernels_of, _draw_norms, _norm_scale)
+"""How long the kernels of a layer are, in bins that all networks share."""
 
-
-compared_view = View(kernels_of, _draw_compared, _largest)
-"""All kernels of a layer and their norms, for networks that are compared."""
+compared_view = View(kernels_of, partial(_draw_overview, choosing=False), _largest)
+"""All kernels of a layer, for networks that are compared."""
 
 
 def _draw_values(look: Look, kernels: Kernels, scale: Scale) -> None:
@@ -405,16 +416,15 @@ def _draw_values(look: Look, kernels: Kernels, scale: Scale) -> None:
     _chart(figure, f"weights {look.model.name}", described)
 
 
-def _draw_histograms(look: Look, kernels: Kernels, scale: Scale) -> None:
-    places = st.columns(2) if look.width == 1 else [st.container(), st.container()]
-    with places[0]:
-        _draw_values(look, kernels, scale)
-    with places[1]:
-        _draw_norms(look, kernels, scale)
+_values_view = View(kernels_of, _draw_values, _largest)
 
 
-histograms_view = View(kernels_of, _draw_histograms, _largest)
-"""The weights' values, on a range that all networks share, and the kernels' norms."""
+def show_histograms(row: Sequence[Look]) -> None:
+    """The weights' values and the kernels' norms, on scales that all networks share; of one network side by side."""
+    columns = st.columns(2) if len(row) == 1 else [st.container(), st.container()]
+    for place, view in zip(columns, (_values_view, norms_view), strict=True):
+        with place:
+            side_by_side(view, row)
 
 
 def _draw_colour(look: Look, kernels: Kernels, scale: Scale) -> None:

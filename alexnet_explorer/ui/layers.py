@@ -59,10 +59,10 @@ def chart(kept: Kept, scales: curves.Scales, prefix: str, title: str) -> go.Figu
     x_title, unit = scales.along(rows[-1:])
     layers = names(rows, prefix)
     lines = [
-        figures.RunCurve(layer, colour, *scales.points(rows, prefix + layer, unit))
+        figures.smoothed(figures.RunCurve(layer, colour, *scales.points(rows, prefix + layer, unit)), scales.smoothing)
         for layer, colour in zip(layers, figures.depth_colours(len(layers)), strict=True)
     ]
-    figure = figures.curves(lines, title, x_title, scales.log and gradients, scales.smoothing)
+    figure = figures.curves(lines, title, x_title, scales.log and gradients)
     return curves.settled(figure, kept, scales)
 
 

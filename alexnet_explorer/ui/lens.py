@@ -17,6 +17,10 @@ from alexnet_explorer.catalogue import DEFAULT_MODEL
 
 MOST_MODELS = 4  # side by side
 MOST_COMPARED = 60  # a link with so many ids still fits any address bar
+TOO_MANY = (
+    f"The page Compare takes {MOST_COMPARED} runs at a time at most, as all are named in its link, which has to fit "
+    "any address bar."
+)
 _KEY = "lens"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of a run, or of a weights file
 

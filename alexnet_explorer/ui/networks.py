@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from alexnet_explorer.catalogue import Catalogue, ModelEntry, find_model
 from alexnet_explorer.config import Layer, RunConfig
-from alexnet_explorer.runs import Run, RunError, find_run, list_runs
+from alexnet_explorer.runs import EVIDENCE, Run, RunError, find_run, list_runs
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.weights_file import WeightsError, read_layer, read_metadata
 
@@ -92,15 +92,32 @@ def title(found: ModelEntry) -> str:
 
 def run_label(run: Run) -> str:
     """The title of a run, and the end of its id, as titles repeat; the gallery's have names."""
+    return _run_label(run.path, *(_changed(run.path / name) for name in ("config.json", "notes.json")))
+
+
+@st.cache_resource(max_entries=4096, show_spinner=False)
+def _run_label(path: Path, *changed: int) -> str:
+    run = Run(path)
     try:
+        if run.is_evidence:
+            return f"{run.title} #{run.id[-4:]} (a study's evidence)"
         return run.title if run.in_gallery else f"{run.title} #{run.id[-4:]}"
     except RunError:
         return run.id
 
 
+def _changed(file: Path) -> int:
+    """When a file was; 0 where there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def runs_without_weights(found: Container[str]) -> list[Run]:
-    """The runs that are not among the networks `found`, but have curves."""
-    return [run for run in list_runs(runs_folder()) if run.id not in found and (run.path / "metrics.jsonl").is_file()]
+    """The runs that are not among the networks `found`, but have curves; what the ledger rests on is among them."""
+    runs = [*list_runs(runs_folder()), *list_runs(EVIDENCE, gallery=False)]
+    return [run for run in runs if run.id not in found and (run.path / "metrics.jsonl").is_file()]
 
 
 def describe(found: ModelEntry) -> Description:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -25,12 +26,12 @@ from alexnet_explorer.comparing import (
     ratio,
     reached,
 )
-from alexnet_explorer.figures import MOST_POINTS, RunCurve, curves, smooth, style_of
-from alexnet_explorer.runs import RunError, differences
-from alexnet_explorer.ui import draggable, own_link
-from alexnet_explorer.ui.comparison import Compared, tracks
+from alexnet_explorer.figures import RunCurve, Style, curves, smoothed, style_of
+from alexnet_explorer.figures import section as section_of
+from alexnet_explorer.runs import differences
+from alexnet_explorer.ui import draggable, own_link, sections
+from alexnet_explorer.ui.comparison import Compared, known_tracks
 from alexnet_explorer.ui.curves import Scales, choose, draw
-from alexnet_explorer.ui.text import plain
 from alexnet_explorer.words import duration
 
 CHART_HEIGHT, LEGEND_ROW, MOST_LEGEND_ROWS = 400, 10, 20  # pixels
@@ -59,8 +60,7 @@ class Line:
     """What is drawn under one name: a run, or the mean of a group, along every axis."""
 
     name: str
-    colour: str
-    dash: str
+    style: Style
     runs: tuple[str, ...]
 
 
@@ -77,12 +77,7 @@ class Choice:
 
 def show(runs: Sequence[Compared]) -> None:
     """The controls, the chart, and the way to an error, a row a line."""
-    found: dict[str, Track] = {}
-    for one in runs:
-        try:
-            found[one.run.id] = tracks().of(one.run)
-        except RunError as error:
-            st.error(plain(str(error)), icon=":material/error:")
+    found = known_tracks(runs)
     metrics = known_metrics(list(found.values()))
     if not metrics:
         st.info("These runs have written no metrics so far.")
@@ -90,11 +85,10 @@ def show(runs: Sequence[Compared]) -> None:
     choice = _choose(runs, metrics)
     lines = grouped(runs, choice.fields)
     drawn = {line: along(line, found, choice, choice.metric, choice.scales.axis) for line in lines}
-    y = np.concatenate([curve.y for curve, *_ in drawn.values()])
-    level = _choose_level(choice.metric, [curve for curve, *_ in drawn.values()]) if np.isfinite(y).any() else None
-    _chart(choice, drawn, found, level)
-    if level is not None:
-        _ways(choice, lines, found, level)
+    goal = choose_goal(choice.metric, [Curve(*_points(curve)) for curve in drawn.values()])
+    _chart(choice, drawn, found, goal)
+    if goal:
+        _ways(choice, lines, found, goal.level)
 
 
 def known_metrics(found: Sequence[Track]) -> list[str]:
@@ -164,77 +158,92 @@ def _choose(runs: Sequence[Compared], metrics: Sequence[str]) -> Choice:
 def grouped(runs: Sequence[Compared], fields: Sequence[str] | None) -> list[Line]:
     """A line a run, or a line a group of runs that agree in the fields; the baseline's is the first, in grey."""
     if fields is None:
-        return [Line(one.name, one.colour, one.dash, (one.run.id,)) for one in runs]
+        return [Line(one.name, one.style, (one.run.id,)) for one in runs]
     found = groups({one.run.id: one.config for one in runs}, fields)
     return [
-        Line(f"{name} ({len(ids)} run{'s' * (len(ids) > 1)})", *style_of(place), tuple(ids))
+        Line(f"{name} ({len(ids)} run{'s' * (len(ids) > 1)})", style_of(place), tuple(ids))
         for place, (name, ids) in enumerate(found.items())
     ]
 
 
-def along(
-    line: Line, found: Mapping[str, Track], choice: Choice, metric: str, axis: Axis
-) -> tuple[Curve, Floats, Floats]:
-    """A line as it is drawn, in percent where it is a share, and the edges of its band: empty where it has none."""
-    factor = factor_of(metric)
-    curves_of = [found[run].curve(metric, axis) for run in line.runs if run in found]
-    nothing = np.empty(0)
-    if choice.fields is None:
-        curve = curves_of[0] if curves_of else Curve(nothing, nothing)
-        return Curve(curve.x, factor * curve.y), nothing, nothing
-    smoothed = [Curve(curve.x, smooth(factor * curve.y, choice.scales.smoothing)) for curve in curves_of]
-    mean = band(smoothed, choice.spread)
-    wide = np.isfinite(mean.low).any()
-    return Curve(mean.x, mean.mean), mean.low if wide else nothing, mean.high if wide else nothing
+def along(line: Line, found: Mapping[str, Track], choice: Choice, metric: str, axis: Axis) -> RunCurve:
+    """A line as a whole, in percent where it is a share, smoothed: of a group each run before the mean is taken."""
+    colour, dash, symbol = line.style
+    lines = []
+    for x, y in (found[run].curve(metric, axis) for run in line.runs if run in found):
+        one = RunCurve(line.name, colour, x, factor_of(metric) * y, dash, symbol=symbol)
+        lines.append(smoothed(one, choice.scales.smoothing))
+    if choice.fields is None and lines:
+        return lines[0]
+    mean = band([Curve(*_points(one)) for one in lines], choice.spread)
+    drawn = RunCurve(line.name, colour, mean.x, mean.mean, dash, symbol=symbol)
+    return replace(drawn, low=mean.low, high=mean.high) if np.isfinite(mean.low).any() else drawn
 
 
-def _chart(choice: Choice, drawn: Mapping[Line, tuple[Curve, Floats, Floats]], found: Mapping[str, Track],
-           level: float | None) -> None:  # fmt: skip
+def _points(line: RunCurve) -> tuple[Floats, Floats]:
+    return np.asarray(line.x), np.asarray(line.y)
+
+
+def _chart(choice: Choice, drawn: Mapping[Line, RunCurve], found: Mapping[str, Track], goal: Goal | None) -> None:
     scales, metric, grouping = choice.scales, choice.metric, choice.fields is not None
-    longest = max((float(curve.x[-1]) for curve, *_ in drawn.values() if len(curve.x)), default=0.0)
-    x_title, unit = scales.along([{"seconds": longest}])
-    shown = []
-    for line, (curve, low, high) in drawn.items():
-        shown.append(RunCurve(line.name, line.colour, curve.x / unit, curve.y, line.dash, low, high))
-        if choice.training:
-            x, y = along(line, found, choice, TRAINING[metric], scales.axis)[0]
-            shown.append(RunCurve(line.name, line.colour, x / unit, y, "dot"))
-    shown = _section(shown, scales.axis)
-    figure = curves(shown, title_of(metric), x_title, scales.log, 0.0 if grouping else scales.smoothing, level)
-    revision = f"{metric} {scales.axis} {scales.log}"
+    shown = list(drawn.values())
+    if choice.training:
+        dotted = [replace(along(line, found, choice, TRAINING[metric], scales.axis), dash="dot") for line in drawn]
+        shown = [one for pair in zip(shown, dotted, strict=True) for one in pair]
+    ends = [(float(one.x[0]), float(one.x[-1])) for one in shown if len(one.x)]
+    whole = min((start for start, _ in ends), default=0.0), max((end for _, end in ends), default=0.0)
+    x_title, unit = scales.along([{"seconds": whole[1]}])
+    section = sections.current(scales.axis, whole)
+    if section:
+        shown = [section_of(one, *section) for one in shown]
+    shown = [replace(one, x=np.asarray(one.x) / unit) for one in shown]
+    level = goal.level if goal else None
+    figure = curves(shown, title_of(metric), x_title, scales.log, level)
+    upright = sections.upright(of := f"{metric} {scales.axis} {scales.log}")
     height = CHART_HEIGHT + LEGEND_ROW * min(len(drawn), MOST_LEGEND_ROWS)  # on a phone each name has a row
-    figure.update_layout(height=height, uirevision=revision, editrevision=level, legend_maxheight=LEGEND_SHARE)
-    last = [f"{line.name} {curve.y[-1]:.3g}" for line, (curve, *_) in drawn.items() if len(curve.y)]
+    figure.update_layout(
+        height=height, uirevision=f"{of} {section} {upright}", editrevision=level, legend_maxheight=LEGEND_SHARE
+    )
+    if section:
+        figure.update_xaxes(range=[end / unit for end in section])
+    if upright:
+        figure.update_yaxes(range=upright)
+    last = [f"{line.name} {curve.y[-1]:.3g}" for line, curve in drawn.items() if len(curve.y)]
     draw(figure, _CHART, f"{title_of(metric)} along {x_title}; at the end: {', '.join(last)}", draggable.CONFIG)
+    draggable.listen("compare_drag", _CHART, partial(_zoom, scales.axis, unit, of), level, goal.move if goal else None)
+    if whole[0] < whole[1]:
+        sections.controls(scales.axis, x_title, whole, section, unit, bool(section or upright))
     if grouping:
         st.caption(f"Each line is the mean of its runs, the band around it the {SPREADS[choice.spread]}, as far as all "
                    "of them go.")  # fmt: skip
 
 
-def _section(lines: list[RunCurve], axis: Axis) -> list[RunCurve]:
-    """Of lines that are too long to be drawn point by point, the part that the visitor chose."""
-    longest = max((line.x for line in lines), key=len, default=())
-    if len(longest) <= MOST_POINTS:
-        return lines
-    end = float(longest[-1])
-    low, high = st.slider(
-        "Section", 0.0, end, (0.0, end), end / 1000, key=f"compare_section_{axis}", format="%.4g",
-        help="Long lines are thinned, with every spike kept; a shorter section shows more of their points.",
-    )  # fmt: skip
-    cut = []
-    for line in lines:
-        x = np.asarray(line.x)
-        inside = (x >= low) & (x <= high)
-        y, *edges = (np.asarray(part)[inside] if len(part) else () for part in (line.y, line.low, line.high))
-        cut.append(replace(line, x=x[inside], y=y, low=edges[0], high=edges[1]))
-    return cut
+def _zoom(axis: Axis, unit: float, of: str, ends: draggable.Section | None, upright: draggable.Section | None) -> None:
+    sections.take(axis, (ends[0] * unit, ends[1] * unit) if ends else None)
+    sections.take_upright(of, upright)
 
 
-def _choose_level(metric: str, drawn: Sequence[Curve]) -> float | None:
-    """The slider that moves a horizontal line; only what should fall has one."""
-    if not metric.endswith(("error", "loss")):
-        return None
+@dataclass(frozen=True)
+class Goal:
+    """A level that curves are to fall to, chosen by a slider or dragged in a chart."""
+
+    level: float
+    step: float
+    low: float
+    high: float
+    key: str
+
+    def move(self, place: float) -> None:
+        """Take the place to which it was dragged."""
+        nearest = round(self.step * round(place / self.step), 6)
+        st.session_state[self.key] = min(max(nearest, self.low), self.high)
+
+
+def choose_goal(metric: str, drawn: Sequence[Curve]) -> Goal | None:
+    """The slider of a level that curves are to reach; only what should fall has one. The usual: where all come."""
     lowest = [float(np.nanmin(curve.y)) for curve in drawn if np.isfinite(curve.y).any()]
+    if not lowest or not metric.endswith(("error", "loss")):
+        return None
     high = max(float(np.nanmax(curve.y)) for curve in drawn if np.isfinite(curve.y).any())
     step = 0.1 if metric.endswith("error") else 10.0 ** math.floor(math.log10(max(high - min(lowest), 1e-6) / STEPS))
     low, high = (round(step * ceiling, 6) for ceiling in (math.floor(min(lowest) / step), math.ceil(high / step)))
@@ -249,15 +258,10 @@ def _choose_level(metric: str, drawn: Sequence[Curve]) -> float | None:
     level = st.slider(
         "To reach", low, high, begin, step, key=key,
         persist_state="session", format=f"%.{digits}f{'%%' if metric.endswith('error') else ''}",
-        help="Moves the dotted line in the chart, which can be dragged as well",
+        help="Moves the dotted line in the chart of the curves, which can be dragged as well",
     )  # fmt: skip
-
-    def drag(place: float) -> None:
-        st.session_state[key] = min(max(round(step * round(place / step), 6), low), high)
-
-    draggable.listen("compare_drag", _CHART, level, drag)
     own_link.write("reach", None if level == usual else f"{level:g}")
-    return level
+    return Goal(level, step, low, high, key)
 
 
 def _ways(choice: Choice, lines: Sequence[Line], found: Mapping[str, Track], level: float) -> None:
@@ -276,9 +280,7 @@ def ways_table(choice: Choice, lines: Sequence[Line], found: Mapping[str, Track]
     for axis in axes:
         ways[axis] = []
         for line in lines:
-            x, y = along(line, found, choice, choice.metric, axis)[0]
-            drawn = Curve(x, smooth(y, choice.scales.smoothing) if choice.fields is None else y)
-            ways[axis].append(reached(drawn, level))
+            ways[axis].append(reached(Curve(*_points(along(line, found, choice, choice.metric, axis))), level))
     return [
         {
             "": line.name,

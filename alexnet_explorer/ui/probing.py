@@ -263,8 +263,8 @@ def _chart(probe: Probe) -> None:
     rates, losses = zip(*probe.points, strict=True)
     suggestion = (probe.result or {}).get("suggestion")
     bottom, top = 0.9 * min(losses), 1.3 * max(losses[:10])  # where it diverges, it leaves the chart
-    lines = [figures.RunCurve("loss", figures.colour_of(0), rates, losses)]
-    figure = figures.curves(lines, "loss (cross-entropy, nats)", "learning rate", smoothing=SMOOTHING)
+    line = figures.smoothed(figures.RunCurve("loss", figures.colour_of(0), rates, losses), SMOOTHING)
+    figure = figures.curves([line], "loss (cross-entropy, nats)", "learning rate")
     if suggestion:
         figure.add_scatter(x=[suggestion, suggestion], y=[bottom, top], name=f"suggested: {suggestion:g}", mode="lines",
                            line={"color": figures.colour_of(1), "dash": "dash"})  # fmt: skip

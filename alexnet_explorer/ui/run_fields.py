@@ -49,7 +49,7 @@ OWN: dict[str, tuple[str, Callable[[Row], Any]]] = {
     "state": ("State", lambda row: row.status.state),
     "tag": ("Tag", lambda row: row.notes.tags),
     "note": ("Note", lambda row: row.notes.note),
-    "from": ("From", lambda row: "gallery" if row.in_gallery else "here"),
+    "from": ("From", lambda row: row.origin),
     "epochs": ("Epochs done", lambda row: row.status.epoch),
     "size": ("Size, MB", lambda row: row.bytes / 1e6),
     "speed": ("Images a second", lambda row: row.status.img_per_s),
@@ -130,8 +130,7 @@ class Condition:
 
 
 def _texts(row: Row) -> str:
-    origin = "gallery" if row.in_gallery else "here"
-    return " ".join((row.title, row.own_title, row.id, row.status.state, origin, *row.notes.tags)).lower()
+    return " ".join((row.title, row.own_title, row.id, row.status.state, row.origin, *row.notes.tags)).lower()
 
 
 def _equals(found: Any, wanted: str) -> bool:

@@ -18,14 +18,15 @@ MOST_VALUES = 100  # of a field, to choose among
 MOST_LOOKED_AT = 1000  # runs, to find them; others can be written
 
 _REMEMBERED = "runs_view"  # for the way back from another page
-_FILTER, _SORT, _DOWN, _GROUP, _METRIC, _ARCHIVED, _COLUMNS = (
-    "runs_filter", "runs_sort", "runs_down", "runs_group", "runs_metric", "runs_archived", "runs_columns"
+_FILTER, _SORT, _DOWN, _GROUP, _METRIC, _ARCHIVED, _SHIPPED, _COLUMNS = (
+    "runs_filter", "runs_sort", "runs_down", "runs_group", "runs_metric", "runs_archived", "runs_shipped",
+    "runs_columns"
 )  # fmt: skip
 # What the link calls them.
 _NAMES = {_FILTER: "filter", _SORT: "sort", _DOWN: "down", _GROUP: "group", _METRIC: "metric", _ARCHIVED: "archived",
-          _COLUMNS: "columns"}  # fmt: skip
+          _SHIPPED: "shipped", _COLUMNS: "columns"}  # fmt: skip
 _DEFAULTS: dict[str, Any] = {_FILTER: "", _SORT: "", _DOWN: False, _GROUP: "", _METRIC: "best", _ARCHIVED: False,
-                             _COLUMNS: list(TOGGLES)}  # fmt: skip
+                             _SHIPPED: False, _COLUMNS: list(TOGGLES)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class View:
     group: str = ""
     metric: str = "best"
     archived: bool = False
+    shipped: bool = False  # whether the runs on which the ledger rests are shown
     columns: tuple[str, ...] = TOGGLES
 
     def rows(self, rows: Sequence[Row]) -> list[Row]:
         """The runs that are shown, in order."""
-        there = [row for row in rows if self.archived or not row.notes.archived]
+        there = [row for row in rows
+                 if (self.archived or not row.notes.archived) and (self.shipped or not row.is_evidence)]  # fmt: skip
         return run_fields.ordered(run_fields.matching(there, self.words), self.sort, self.descending)
 
 
@@ -68,9 +71,13 @@ def choose(rows: Sequence[Row]) -> View:
                            help="Other settings in which the shown runs differ are added by themselves.")  # fmt: skip
         if archived := sum(row.notes.archived for row in rows):
             st.toggle(f"Show {archived:,} archived", key=_ARCHIVED)
+        if shipped := sum(row.is_evidence for row in rows):
+            st.toggle(f"Show {shipped:,} of the ledger", key=_SHIPPED,
+                      help="They ship with the project: the verdicts of the page Studies rest on them.")  # fmt: skip
     _remember()
     now = st.session_state
-    return View(now[_FILTER], now[_SORT], now[_DOWN], now[_GROUP], now[_METRIC], now[_ARCHIVED], tuple(now[_COLUMNS]))
+    return View(now[_FILTER], now[_SORT], now[_DOWN], now[_GROUP], now[_METRIC], now[_ARCHIVED], now[_SHIPPED],
+                tuple(now[_COLUMNS]))  # fmt: skip
 
 
 def narrow(field: str, text: str) -> None:
@@ -117,7 +124,7 @@ def _read(key: str, text: str) -> Any:
     """A choice as the link has it; what is not well-formed counts as not given."""
     if key == _FILTER:
         return text
-    if key in (_DOWN, _ARCHIVED):
+    if key in (_DOWN, _ARCHIVED, _SHIPPED):
         return text == "1"
     if key == _COLUMNS:
         found = [find_field(name) for name in text.split(",")]

@@ -11,7 +11,7 @@ import streamlit as st
 
 from alexnet_explorer.launch.queue import Action
 from alexnet_explorer.listing import Listing, Row
-from alexnet_explorer.runs import GALLERY, Run, RunError, Status
+from alexnet_explorer.runs import EVIDENCE, GALLERY, Run, RunError, Status
 from alexnet_explorer.ui import lens, live, queueing, run_fields, run_filter, run_notes, run_transfer, trash
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
@@ -23,7 +23,7 @@ MOST_VARYING = 8  # columns that come by themselves
 OF_THE_MACHINE = ("train.device", "train.precision", "train.threads", "train.snapshot_layers")  # teach little
 MOST_SETTINGS = 5  # runs whose settings are drawn under the table
 
-IN_GALLERY = "The gallery's runs ship with the project: they can be looked at, not trained on."
+IN_GALLERY = "The gallery's runs, and a study's, ship with the project: they can be looked at, not trained on."
 
 _CHOSEN = "runs_chosen"  # ids
 _SHOWN = "runs_shown"  # the ids of the rows, in order
@@ -52,7 +52,7 @@ def cells(row: Row, settings: Sequence[str] = (), place: int | None = None) -> d
         "size": metrics["size"],
         "speed": metrics["speed"],
         "started": run_fields.started(row),
-        "from": "gallery" if row.in_gallery else "here",
+        "from": row.origin,
         "id": row.id,
         "note": " ".join((row.fault or row.status.message or row.notes.note).split()),
     }
@@ -90,7 +90,7 @@ GROUP_COLUMNS = {
 @st.cache_resource(show_spinner=False)
 def _listing(root: str) -> Listing:
     """The one of this server, which remembers what it read."""
-    return Listing(runs_folder())
+    return Listing(runs_folder(), evidence=True)
 
 
 def _rows() -> list[Row]:
@@ -149,7 +149,8 @@ def _draw(first: list[list[Row]], interval: float | None) -> None:
 
 
 def _run(row: Row) -> Run:
-    return Run((GALLERY if row.in_gallery else runs_folder()) / row.id)
+    folder = EVIDENCE if row.is_evidence else GALLERY if row.in_gallery else runs_folder()
+    return Run(folder / row.id)
 
 
 def _groups(rows: Sequence[Row], view: run_filter.View) -> None:
@@ -208,6 +209,8 @@ def _actions(chosen: Sequence[Row], places: Mapping[str, int]) -> None:
             live.open_page("train", run=ids[0])
         if _button("Clone", "content_copy", one, "Take over its settings on the page Train, to change and start anew."):
             live.open_page("train", run=ids[0], like=ids[0])
+    if len(chosen) > lens.MOST_COMPARED:
+        st.caption(f"{len(chosen)} runs are chosen. {lens.TOO_MANY}")
     own = not any(row.in_gallery for row in chosen)
     gallery = "" if own else IN_GALLERY
     runs = {row.id: _run(row) for row in chosen}

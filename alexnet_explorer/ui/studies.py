@@ -182,6 +182,8 @@ def _more(results: Results) -> None:
                            icon=":material/download:", key="studies_file")  # fmt: skip
         if study.id not in shipped():
             study_builder.remove(study)
+    if len(ids) > lens.MOST_COMPARED:
+        st.caption(f"Of its {len(ids)} runs the first {lens.MOST_COMPARED} are compared. {lens.TOO_MANY}")
     with st.expander("The study file, and the command that runs it", icon=":material/terminal:"):
         st.code(f"python -m alexnet_explorer study run {study.id}", language="bash")
         st.code(write(study), language="yaml")

@@ -109,7 +109,7 @@ def looks(page: frame.Page, layer: str | None = None) -> list[Look]:
         except (RunError, WeightsError) as error:
             st.error(plain(str(error)), icon=":material/error:")
             continue
-        colour = colour_of(0) if len(names) == 1 else style_of(names.index(entry.name))[0]
+        colour = colour_of(0) if len(names) == 1 else style_of(names.index(entry.name)).colour
         if position == 0 and now.target is not None and now.target < len(loaded.classes):
             wanted = loaded.classes[now.target]
         target = loaded.classes.index(wanted) if wanted in loaded.classes else None

@@ -4,6 +4,7 @@ What the browser had to wait for is printed: first page, prediction, curves.
 """
 
 import io
+import json
 import re
 import shutil
 import statistics
@@ -11,6 +12,7 @@ import time
 from contextlib import contextmanager
 from urllib.parse import parse_qsl, urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import expect, sync_playwright
@@ -21,7 +23,7 @@ from alexnet_explorer.data.samples import load_sample
 from alexnet_explorer.data.sources import prepare
 from alexnet_explorer.inspection.predict import predict
 from alexnet_explorer.launch.queue import Queue
-from alexnet_explorer.runs import new_run
+from alexnet_explorer.runs import create_run, list_runs, new_run
 from alexnet_explorer.ui import networks
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -222,6 +224,60 @@ def test_the_line_of_an_error_is_dragged_again_and_again_by_its_middle_and_by_it
             page.wait_for_url(lambda url, before=reach: in_link(url) not in (None, before))
             before, reach = reach, in_link(page.url)
             assert (float(reach) > float(before)) == (up > 0)
+
+
+def test_a_zoom_brings_more_points_and_a_double_click_leads_back(browser, server, tmp_path, small):
+    rng = np.random.default_rng(0)
+    for seed in (0, 1):
+        rows = [{"step": n, "epoch": n / 100, "seconds": n, "images": n, "train/loss": float(rng.uniform(1, 2))}
+                for n in range(5000)]  # fmt: skip
+        run = create_run(small(train__seed=seed), server.runs)
+        (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with visitor(browser, tmp_path) as page:
+        server.wait()
+        page.goto(f"{server.url}/compare?compared={','.join(run.id for run in list_runs(server.runs, gallery=False))}")
+        chart = page.locator(".st-key-compare_curves")
+
+        def seen():
+            """From where to where the chart goes, and the points of its first line between."""
+            page.wait_for_function(
+                "document.querySelector('.st-key-compare_curves .js-plotly-plot')?._fullLayout?.xaxis"
+            )
+            found = chart.locator(".js-plotly-plot").evaluate(
+                "plot => [plot._fullLayout.xaxis.range, plot._fullLayout.yaxis.range, Array.from(plot._fullData[0].x)]"
+            )
+            (low, high), upright, x = found
+            return low, high, upright, sum(low <= place <= high for place in x)
+
+        def section(url):
+            ends = dict(parse_qsl(urlsplit(url).query)).get("section", "")
+            return [float(end) for end in ends.removeprefix("epoch:").split(",")] if ends else None
+
+        expect(chart).to_be_visible()
+        settled(page)
+        chart.scroll_into_view_if_needed()
+        page.wait_for_timeout(1000)  # a chart that is drawn anew is listened to within 300 ms
+        *_, (bottom, top_of_all), before = seen()
+        height = top_of_all - bottom
+        area = chart.locator(".nsewdrag").first
+        box = area.bounding_box()
+        left, top = box["x"] + 0.4 * box["width"], box["y"] + 0.2 * box["height"]
+        page.mouse.move(left, top)
+        page.mouse.down()
+        page.mouse.move(left + 0.05 * box["width"], top + 0.2 * box["height"], steps=3)
+        page.mouse.move(left + 0.1 * box["width"], top + 0.4 * box["height"], steps=3)
+        page.mouse.up()
+        page.wait_for_url(lambda url: section(url) is not None)
+        expect(page.get_by_role("button", name="Show the whole")).to_be_visible()
+        settled(page)
+        page.wait_for_timeout(1000)
+        low, high, upright, count = seen()
+        assert [low, high] == pytest.approx(section(page.url)) and high - low == pytest.approx(5, rel=0.05)
+        assert upright == pytest.approx([bottom + 0.4 * height, bottom + 0.8 * height], abs=0.02 * height)  # both ways
+        assert count == pytest.approx(100 * (high - low), abs=2) and count > 3 * before / 10  # every point is there
+        area.dblclick(position={"x": box["width"] / 2, "y": box["height"] / 2})
+        page.wait_for_url(lambda url: section(url) is None)
+        expect(page.get_by_role("button", name="Show the whole")).to_have_count(0)
 
 
 def test_a_neighbour_can_be_clicked_or_reached_by_keys_to_go_on_from_it(browser, server, tmp_path):

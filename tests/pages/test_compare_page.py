@@ -10,7 +10,7 @@ import pytest
 from alexnet_explorer.data.batches import split_indices
 from alexnet_explorer.figures import BASELINE_COLOUR, style_of
 from alexnet_explorer.launch import local
-from alexnet_explorer.runs import Status, create_run
+from alexnet_explorer.runs import EVIDENCE, Status, create_run, list_runs
 from alexnet_explorer.ui import answers
 from alexnet_explorer.ui.comparing_views import VIEWS
 
@@ -19,14 +19,17 @@ RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
 
 @pytest.fixture
 def make_curve(root, small):
-    """Builds a run of which there are metrics alone: its error falls from 0.9, to a half in `half` epochs."""
+    """Builds a run of which there are metrics alone: its error falls from 0.9, to a half in `half` epochs.
 
-    def build(half, epochs=10, **settings):
+    In the epoch `spike` it is zero.
+    """
+
+    def build(half, epochs=10, spike=0, **settings):
         run = create_run(small(**settings), root)
         rows = []
         for epoch in range(1, epochs + 1):
             at = {"step": 5 * epoch, "epoch": epoch, "images": 100 * epoch, "seconds": 2.0 * epoch}
-            error = 0.9 * 0.5 ** (epoch / half)
+            error = 0.0 if epoch == spike else 0.9 * 0.5 ** (epoch / half)
             rows += [{**at, "train/loss": 2 * error, "train/top1_error": error},
                      {**at, "val/loss": 2 * error, "val/top1_error": error}]  # fmt: skip
         (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -78,10 +81,28 @@ def table(visitor, key):
     return found
 
 
+def drawn(visitor, key):
+    """The lines, or points, of a chart."""
+    (found,) = [chart for chart in visitor.main.get("plotly_chart") if chart.proto.id.endswith(key)]
+    return json.loads(found.proto.spec)["data"]
+
+
 def fine(visitor):
     """Nothing went wrong."""
     assert not visitor.exception and visitor.complaints == [] and not visitor.warning
     return visitor
+
+
+def test_runs_that_ship_with_a_study_can_be_taken_out_of_the_comparison_and_back(visit):
+    runs = sorted(run.id for run in list_runs(EVIDENCE, gallery=False))[:3]
+    visitor = fine(visit("compare", compared=",".join(runs)))
+    networks = visitor.multiselect(key="lens_models")
+    assert networks.value == runs
+    assert sum(title.endswith("(a study's evidence)") for title in networks.options) >= 3
+    networks.set_value(runs[:2]).run()
+    assert fine(visitor).link["compared"] == ",".join(runs[:2])
+    visitor.multiselect(key="lens_models").set_value([*runs[:2], runs[2]]).run()
+    assert fine(visitor).link["compared"] == ",".join(runs)
 
 
 @pytest.mark.parametrize("count", [2, 5, 12])
@@ -175,6 +196,76 @@ def test_one_run_and_weights_without_history_say_what_a_view_takes(visit, make_c
     assert visitor.multiselect(key="lens_models").value == [RELU, TANH]  # the gallery's stand in
 
 
+def layout(visitor, key="compare_curves"):
+    """The layout of a chart."""
+    (found,) = [chart for chart in visitor.main.get("plotly_chart") if chart.proto.id.endswith(key)]
+    return json.loads(found.proto.spec)["layout"]
+
+
+def test_a_section_is_in_the_link_can_be_typed_and_left(visit, make_curve):
+    runs = [make_curve(half, epochs=100, train__seed=half).id for half in (5, 9)]
+    visitor = fine(visit("compare", compared=",".join(runs), section="epoch:20,60.5", reach=10))
+    ways = visitor.dataframe[0].value
+    assert layout(visitor)["xaxis"]["range"] == [20, 60.5] and visitor.link["section"] == "epoch:20,60.5"
+    assert visitor.says("Epoch: 20 to 60.5 of 100")
+    visitor.number_input(key="compare_from").set_value(40.0).run()
+    assert layout(fine(visitor))["xaxis"]["range"] == [40, 60.5] and visitor.link["section"] == "epoch:40,60.5"
+    visitor.segmented_control(key="compare_axis").set_value("seconds").run()
+    assert "section" not in fine(visitor).link and "range" not in layout(visitor)["xaxis"]  # along time it is whole
+    visitor.number_input(key="compare_to").set_value(0.5 * 200 / 60).run()  # in minutes
+    assert fine(visitor).link["section"] == "seconds:2,100"
+    assert visitor.dataframe[0].value.equals(ways)  # of the whole curves, whatever is looked at
+    visitor.segmented_control(key="compare_axis").set_value("epoch").run()
+    assert visitor.link["section"] == "epoch:40,60.5"
+    visitor.button(key="compare_whole").click().run()
+    assert "section" not in fine(visitor).link and "range" not in layout(visitor)["xaxis"]
+    assert not [button for button in visitor.button if button.key == "compare_whole"]
+
+
+@pytest.mark.parametrize("text", ["epoch:5,2", "epoch:nan,3", "sideways:1,2", "epoch:1", "epoch:400,500", "epoch:0,99"])
+def test_a_section_that_is_none_shows_the_whole(visit, factorial, text):
+    visitor = fine(visit("compare", compared=",".join(factorial[:2]), section=text))
+    assert "range" not in layout(visitor)["xaxis"] and "section" not in visitor.link
+
+
+def test_the_usual_level_is_one_that_the_smoothed_curves_reach(visit, make_curve):
+    runs = [make_curve(3, epochs=40, spike=20, train__seed=seed).id for seed in (0, 1)]
+    visitor = fine(visit("compare", compared=",".join(runs), smooth=0.9))
+    assert not [text for text in visitor.dataframe[0].value["epochs"] if not text.replace(".", "").isdecimal()]
+
+
+# Settings against results
+
+
+def test_any_metric_and_the_way_to_an_error_stand_against_any_setting(visit, make_curve):
+    runs = [make_curve(half, train__seed=seed).id for seed, half in enumerate((1, 2, 9))]
+    visitor = fine(visit("compare", compared=",".join(runs), view="fields", result="reach/seconds", reach=22.5))
+    assert visitor.charts[1] == "seconds to 22.5 % validation error against train.seed, a point a run"
+    points = {trace["name"]: trace["y"] for trace in drawn(visitor, "compare_scatter")}
+    assert points == {"seed 0": [4.0], "seed 1": [8.0]} and visitor.says("left out: seed 2")
+    visitor.slider(key="compare_level_val/top1_error").set_value(45.0).run()
+    assert [trace["y"] for trace in drawn(fine(visitor), "compare_scatter")] == [[2], [4], [18]]
+    visitor.selectbox(key="compare_result").set_value("lowest/train/loss").run()
+    visitor.selectbox(key="compare_field").set_value("model.activation").run()
+    assert visitor.charts[1].startswith("training loss (nats), lowest against model.activation")
+    assert drawn(fine(visitor), "compare_scatter")[1]["y"] == [pytest.approx(2 * 0.9 * 0.5 ** (10 / 2))]
+    visitor.selectbox(key="compare_field").set_value("reach/epochs").run()
+    assert [trace["x"] for trace in drawn(fine(visitor), "compare_scatter")] == [[1], [2], [9]]
+    assert visitor.link["field"] == "reach/epochs" and visitor.link["result"] == "lowest/train/loss"
+    again = fine(visit("compare", **visitor.link))
+    assert again.charts == visitor.charts
+    names = visitor.selectbox(key="compare_result").options
+    for title in ("parameters", "images per second", "training error (%), last", "validation loss (nats), lowest"):
+        assert title in names
+
+
+def test_runs_of_the_same_settings_can_be_set_against_any_of_them(visit, make_curve):
+    runs = [make_curve(half).id for half in (1, 2)]
+    visitor = fine(visit("compare", compared=",".join(runs), view="fields", field="speed"))
+    assert "Choose a setting or two" in visitor.info[0].value and len(visitor.charts) == 1
+    assert "model.activation" in visitor.selectbox(key="compare_field").options
+
+
 # Classes and disagreements
 
 
@@ -252,6 +343,11 @@ def test_what_cannot_be_computed_says_why(visit, make_run, monkeypatch):
     assert visitor.button(key="answers_compute")
 
 
+def test_of_many_runs_the_button_has_their_number(visit, factorial):
+    visitor = fine(visit("compare", compared=",".join(factorial), view="classes"))
+    assert visitor.button(key="answers_compute").label == "Compute for 12 runs"
+
+
 def test_a_computation_is_stopped_by_its_button(visit, make_run, monkeypatch):
     ended = threading.Event()
     monkeypatch.setattr(answers.Validation, "run", lambda self: ended.wait(30))
@@ -295,6 +391,15 @@ def test_of_twins_the_filters_are_there_for_epochs_of_which_nothing_else_was_kep
     visitor = fine(visit("compare", epoch=4, view="networks"))
     assert [subheader.value for subheader in visitor.subheader] == ["Filters of conv1"]
     assert len(visitor.main.image) == 2 and sum("of epoch 4" in info.value for info in visitor.info) == 2
+
+
+def test_norms_of_kernels_stand_in_the_same_bins_on_the_same_axes(visit):
+    visitor = fine(visit("compare", view="networks"))
+    charts = [json.loads(chart.proto.spec) for chart in visitor.main.get("plotly_chart")
+              if chart.proto.alt.startswith("Histogram of the kernels' norms")]  # fmt: skip
+    one, other = ((chart["data"][0]["x"], *(chart["layout"][axis]["range"] for axis in ("xaxis", "yaxis")))
+                  for chart in charts)  # fmt: skip
+    assert one == other
 
 
 def test_statistics_stand_in_the_same_bins(visit):

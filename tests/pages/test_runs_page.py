@@ -9,8 +9,8 @@ import pytest
 
 from alexnet_explorer.launch import local
 from alexnet_explorer.notes import Notes, write_notes
-from alexnet_explorer.runs import list_runs, this_process
-from alexnet_explorer.ui import run_table, run_transfer
+from alexnet_explorer.runs import EVIDENCE, list_runs, this_process
+from alexnet_explorer.ui import lens, run_table, run_transfer
 
 GALLERY = ["alexnet-32-relu", "alexnet-32-tanh", "alexnet-64", "alexnet-64-first"]
 
@@ -100,6 +100,27 @@ def test_chosen_runs_stay_chosen_when_another_one_comes(visit, make_run):
 def test_two_runs_or_more_can_be_compared(visit, make_run, count, can):
     runs = [make_run() for _ in range(count)]
     assert ("Compare" in enabled(choose(visit("runs"), *runs))) == can
+
+
+def test_the_runs_of_the_ledger_are_listed_when_asked_for_and_can_be_compared(visit):
+    evidence = sorted(run.id for run in list_runs(EVIDENCE, gallery=False))
+    visitor = visit("runs")
+    assert not set(evidence) & set(table(visitor).index)
+    visitor.toggle(key="runs_shipped").set_value(True).run()
+    assert set(evidence) <= set(table(visitor).index) and visitor.link["shipped"] == "1"
+    assert set(table(visitor).loc[evidence, "from"]) == {"study"}
+    visitor = choose(visitor, *evidence[:2])
+    assert not visitor.exception and not {"Resume", "Delete", "Archive"} & enabled(visitor)
+    assert press(visitor, "Compare").link["compared"] == ",".join(evidence[:2])
+
+
+def test_more_runs_than_can_be_compared_say_so(visit, make_run, monkeypatch):
+    monkeypatch.setattr(lens, "MOST_COMPARED", 2)
+    runs = [make_run(train__seed=seed) for seed in range(3)]
+    visitor = choose(visit("runs"), *runs)
+    assert "Compare" not in enabled(visitor) and visitor.says("3 runs are chosen. The page Compare takes")
+    visitor = choose(visit("runs"), *runs[:2])
+    assert "Compare" in enabled(visitor) and not visitor.says("runs are chosen.")
 
 
 def test_compare_shows_the_chosen_runs_the_first_as_baseline(visit, make_run):
