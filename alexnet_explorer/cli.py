@@ -36,7 +36,6 @@ from .listing import Listing
 from .runs import LIVE, Run, RunError, Status, config_on, differences, find_run, new_run
 from .transfer import export_run, import_run
 from .weights_file import WeightsError, read_bytes, read_metadata
-from .words import duration
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -748,7 +747,7 @@ def study_run(
     packed = prepare(study.base.data, progress=_show_progress)
     study = study.model_copy(update={"base": study.base.model_copy(update={"data": packed.name})})
     if dry_run:
-        _forecast(study, packed, runs, "" if any_code else code_digest())
+        _forecast(study, packed, runs, "" if any_code else code_digest(), where.at_once())
         return
     stop = _asked_to_end()
     execution = Execution(
@@ -798,23 +797,22 @@ class _StudyReport:
             self.last = line
 
 
-def _forecast(study: Study, packed: PackedSet, runs: Path, code: str) -> None:
-    """How many runs a study takes, how many are there, and what the others take at most, by a few measured steps."""
+def _forecast(study: Study, packed: PackedSet, runs: Path, code: str, at_once: int) -> None:
+    """How many runs a study takes, how many are there, and what the others take, by a few measured steps."""
+    from .studies.forecast import cost_of, forecast, measurable, start_seconds
     from .studies.survey import Shelf, survey
     from .training.probe import estimate
 
     found = survey(study, Shelf(runs).runs(), packed.digest, code)
-    seconds = 0.0
-    for arm in study.arms():
-        measured = estimate(config_on(study.config(arm, study.seeds[0]), packed), packed)
-        mine = [one for one in found.found if one.job.arm == arm and not one.settled]
-        epochs = sum(one.job.config(study).train.epochs for one in mine)
-        if study.sweep and arm not in found.chosen and arm not in found.hopeless:
-            epochs += study.stop.epochs * len(study.seeds)
-        seconds += epochs * measured.epoch_seconds
-    until = ", less where the error is reached early" if study.stop.until else ""
-    typer.echo(f"{study.count()} runs, {found.count('done')} of them done; the others take {duration(seconds)} "
-               f"one after another on this machine{until}")  # fmt: skip
+    arms = {} if found.finished else measurable(study)
+    environment, costs = Queue(runs).environment(), {}
+    start = start_seconds(environment) if arms else 0.0
+    for number, (arm, config) in enumerate(arms.items(), start=1):
+        typer.echo(f"measuring arm {number} of {len(arms)}: {arm.name or study.id}", err=True)
+        threads = config.train.threads or environment["OMP_NUM_THREADS"]  # those of a run in the queue
+        measured = estimate(config_on(config.with_settings({"train.threads": threads}), packed), packed)
+        costs[arm] = cost_of(asdict(measured), start)
+    typer.echo(forecast(found, costs, at_once))
 
 
 def _print_claims(studies: list[Study], runs: Path, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from alexnet_explorer.ui import page, studies, study_builder
+from alexnet_explorer.ui import demonstration, page, studies, study_builder
 
 page.head(
     "studies",
@@ -10,11 +10,14 @@ page.head(
     "the same seeds, and says with an interval what the idea did. The ledger holds the claims of 2012.",
 )
 everything = studies.all_studies()
+demonstration.show(everything)
 studies.table(list(everything.values()))
 studies.show(studies.choose(everything))
-with st.expander("A study of your own", icon=":material/add:"):
-    study_builder.show()
-    study_builder.bring()
+own = st.expander("A study of your own", icon=":material/add:", key="builder", on_change="rerun")
+if own.open:
+    with own:
+        study_builder.show()
+        study_builder.bring()
 page.foot(
     "**Notice** the interval, not the estimate: where it holds no difference too, the question is open, however large "
     "the estimate. A verdict is of these networks and these data; what it says of ImageNet is told by the notes.",

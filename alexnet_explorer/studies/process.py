@@ -56,10 +56,10 @@ def process_of(study_id: str, root: Path) -> int:
     return number if started and process_started(number) == started else 0
 
 
-def begin(study_id: str, root: Path, on: PlaceName = "here") -> None:
+def begin(study_id: str, root: Path, on: PlaceName = "here", any_code: bool = False) -> None:
     """Train a study in a process of its own, which outlives this one; where there is one already, that is it.
 
-    `on`: where its runs are executed.
+    `on`: where its runs are executed. `any_code`: runs of other versions of the code count, too.
 
     Raises RunError where nothing can be written.
     """
@@ -70,7 +70,7 @@ def begin(study_id: str, root: Path, on: PlaceName = "here") -> None:
         own_folder(root).mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         command = ["alexnet_explorer", "study", "run", study_id, "--on", on, "--runs", str(root.resolve())]
-        number = local.detach(command, log)
+        number = local.detach([*command, *(["--any-code"] if any_code else [])], log)
         _write_process(study_id, root, number)
     except OSError as error:
         raise RunError(f"the study cannot be started: {error.strerror}; make room on the disk") from error

@@ -193,7 +193,7 @@ def results(survey: Survey, known: dict[tuple[Run, Measure], Outcome | None] | N
         drafts = [_contrast(study, contrast, outcomes, len(contrasts)) for contrast in contrasts]
         if not contrasts:
             drafts = _effects(study, outcomes)
-            notes += _aliased(study)
+            notes += aliased(study)
     rows = _judged(survey, drafts)
     for aspect in study.claim.aspects if study.claim else ():
         if aspect.measure is None:
@@ -336,8 +336,8 @@ def _cells(study: Study) -> list[Cell]:
     return [tuple(level for _, level in arm.levels) for arm in study.arms()]
 
 
-def _aliased(study: Study) -> list[str]:
-    """What a fractional design cannot tell apart, in words."""
+def aliased(study: Study) -> list[str]:
+    """What a fractional design cannot tell apart, in words. Raises StatisticsError where that is two of its factors."""
     left_out = aliases(_cells(study), list(study.factors))
     said: dict[str, None] = {}
     for interaction, others in left_out.items():

@@ -32,7 +32,7 @@ from alexnet_explorer.words import duration
 Kind = Literal["estimate", "rate"]
 
 REFRESH_SECONDS = 0.5
-KEPT = 64  # results of this server
+KEPT = 256  # results of this server; a study may have many arms
 CHART_HEIGHT = 260  # pixels
 NOTICED = 0.3  # cores; what other processes take below it changes little
 SMOOTHING = 0.9  # as the range test smooths its losses
@@ -123,6 +123,7 @@ class Shared:
 
     def __init__(self) -> None:
         self.turn = threading.Lock()  # one at a time: two would measure each other
+        self.start_seconds: float | None = None  # until a process can train, once that was measured
         self._probes: LRUCache[str, Probe] = LRUCache(KEPT)
         self._lock = threading.Lock()
 
@@ -168,18 +169,14 @@ def busy(root: Path) -> bool:
 # On the page
 
 
-def show_estimate(config: RunConfig, epochs: int = 0, place: str = "") -> None:
-    """The button that measures what a training will need, and the result as long as it is this config's.
-
-    With `epochs` the time is that of so many, of several runs together. `place` tells two on one page apart.
-    """
-    probe = _asked("estimate", config, "Estimate time and memory", "timer", place)
+def show_estimate(config: RunConfig) -> None:
+    """The button that measures what a training will need, and the result as long as it is this config's."""
+    probe = _asked("estimate", config, "Estimate time and memory", "timer")
     if probe is None or probe.result is None:
         return
     result = probe.result
     memory = {"Memory": result["memory_bytes"], "GPU memory": result["gpu_memory_bytes"]}
-    seconds = epochs * result["epoch_seconds"] if epochs else result["total_seconds"]
-    shown = {"Time": f"≈ {duration(seconds)}"}
+    shown = {"Time": f"≈ {duration(result['total_seconds'])}"}
     shown |= {label: size_text(number) for label, number in memory.items() if number}
     for column, (label, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
         column.metric(label, value)
@@ -215,14 +212,14 @@ def show_rate(config: RunConfig) -> None:
         st.caption("It is the rate in use." if in_use else "A tenth of the rate at which the loss turns upwards.")
 
 
-def _asked(kind: Kind, config: RunConfig, label: str, icon: str, place: str = "") -> Probe | None:
+def _asked(kind: Kind, config: RunConfig, label: str, icon: str) -> Probe | None:
     """The button that asks for a measurement, how far it is, and why there is none; the measurement of this config."""
     probe = shared().find(kind, config)
     at_work = probe is not None and probe.is_alive()
-    st.button(label, icon=f":material/{icon}:", key=f"probe_{kind}{place}", disabled=at_work, width="stretch",
+    st.button(label, icon=f":material/{icon}:", key=f"probe_{kind}", disabled=at_work, width="stretch",
               on_click=_begin, args=(kind, config))  # fmt: skip
     if probe and at_work:
-        st.fragment(_progress, run_every=REFRESH_SECONDS)(probe, place)
+        st.fragment(_progress, run_every=REFRESH_SECONDS)(probe)
         return None
     if probe is None:
         if st.session_state.get(f"probed_{kind}"):
@@ -243,7 +240,7 @@ def _begin(kind: Kind, config: RunConfig) -> None:
         probe.start()
 
 
-def _progress(probe: Probe, place: str) -> None:
+def _progress(probe: Probe) -> None:
     text = f"{probe.text}, {duration(time.monotonic() - probe.since)}"
     if probe.share:
         st.progress(min(probe.share, 1.0), plain(text))
@@ -251,7 +248,7 @@ def _progress(probe: Probe, place: str) -> None:
         st.caption(f":material/hourglass_top: {plain(text)}")
     if probe.points:
         _chart(probe)
-    st.button("Stop", icon=":material/stop:", key=f"probe_{probe.kind}{place}_stop", on_click=probe.stop)
+    st.button("Stop", icon=":material/stop:", key=f"probe_{probe.kind}_stop", on_click=probe.stop)
     if not probe.is_alive():
         st.rerun()
 

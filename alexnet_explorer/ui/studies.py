@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
 from alexnet_explorer.report import each_run, intervals
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.studies import process
-from alexnet_explorer.studies.ledger import own, results_of, shipped
-from alexnet_explorer.studies.results import Results, Word
+from alexnet_explorer.studies.ledger import own, shipped
+from alexnet_explorer.studies.results import Results, Row, Word
 from alexnet_explorer.studies.study import Study, write
-from alexnet_explorer.studies.survey import Shelf, Survey
-from alexnet_explorer.ui import lens, live, probing, queueing, reporting, study_builder
+from alexnet_explorer.ui import (
+    forecasting,
+    ledger_table,
+    lens,
+    live,
+    queueing,
+    reporting,
+    study_builder,
+    surveying,
+)
 from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 
@@ -34,17 +41,6 @@ BADGES: dict[Word, tuple[str, str]] = {
 }
 
 
-@st.cache_resource(show_spinner=False)
-def _shelf(root: str) -> Shelf:
-    """The runs of this server's folder by what they compute, read once for all visitors."""
-    return Shelf(runs_folder())
-
-
-def found(studies: Sequence[Study]) -> list[Results]:
-    """What the runs that are there say of studies."""
-    return results_of(studies, runs_folder(), _shelf(str(runs_folder())))
-
-
 def all_studies() -> dict[str, Study]:
     """The ledger's, then the visitor's own; files that are none are told."""
     mine, faults = own(runs_folder())
@@ -55,30 +51,8 @@ def all_studies() -> dict[str, Study]:
 
 
 def table(studies: Sequence[Study]) -> None:
-    """A row for each claim: what the paper says, what was measured here, the verdict."""
-    rows = [row(results) for results in found(studies)]
-    st.dataframe(
-        rows, key="studies_table", hide_index=True, placeholder="", alt="Studies",
-        column_config={
-            "study": st.column_config.TextColumn("Study", width="medium"),
-            "section": st.column_config.TextColumn("Section", width="small"),
-            "verdict": st.column_config.TextColumn("Verdict", width="small"),
-            "measured": st.column_config.TextColumn("Measured here", width="large"),
-            "runs": st.column_config.TextColumn("Runs", width="small"),
-        },
-    )  # fmt: skip
-
-
-def row(results: Results) -> dict[str, Any]:
-    """A study in one line, by its first comparison."""
-    study, first = results.study, results.rows[0]
-    return {
-        "study": study.title or study.id,
-        "section": study.claim.section if study.claim else "",
-        "verdict": first.verdict.word,
-        "measured": first.verdict.reason,
-        "runs": f"{results.survey.count('done')} of {study.count()}",
-    }
+    """A row for each comparison; a click on one opens its study."""
+    ledger_table.show(surveying.found(studies), choose_by_id)
 
 
 def choose(studies: dict[str, Study]) -> Study:
@@ -95,6 +69,11 @@ def _take() -> None:
     st.query_params["study"] = st.session_state[_CHOSEN]
 
 
+def choose_by_id(study_id: str) -> None:
+    """Look at this study from the next drawing on."""
+    st.query_params["study"] = study_id
+
+
 def show(study: Study) -> None:
     """One study: its claim, its verdict, its runs. It redraws itself while it is being trained."""
     if study.claim:
@@ -106,29 +85,41 @@ def show(study: Study) -> None:
 
 
 def _draw(study: Study, at_work: bool) -> None:
-    (results,) = found([study])
+    (results,) = surveying.found([study])
     _verdicts(results)
-    _progress(results.survey, at_work)
+    _progress(results, at_work)
     _seeds(results)
     _more(results)
     if (process.process_of(study.id, runs_folder()) > 0) != at_work:
         st.rerun()  # after the buttons: a click that came with this drawing would be lost
 
 
+def show_verdict(line: Row) -> None:
+    """One comparison: its verdict as a coloured label, and why."""
+    icon, colour = BADGES[line.verdict.word]
+    st.markdown(f":{colour}-badge[{icon} {line.verdict.word}] {plain(line.name)}: {plain(line.told)}")
+
+
 def _verdicts(results: Results) -> None:
     for line in results.rows:
-        icon, colour = BADGES[line.verdict.word]
-        st.markdown(f":{colour}-badge[{icon} {line.verdict.word}] {plain(line.name)}: {plain(line.told)}")
+        show_verdict(line)
     for warning in results.warnings:
         st.warning(plain(warning), icon=":material/warning:")
     if chart := intervals(results):
         st.plotly_chart(chart.figure, key="studies_chart", config={"displayModeBar": False}, alt=chart.alt)
 
 
-def _progress(survey: Survey, at_work: bool) -> None:
-    study, done = survey.study, survey.count("done")
+def _progress(results: Results, at_work: bool) -> None:
+    """How far the study is, and the button that trains the others; runs of older code count where one wants them to."""
+    everything, study = results.survey, results.study
+    todays = surveying.countable(study)
+    done, older = everything.count("done"), everything.count("done") - todays.count("done")
+    any_code = bool(older) and st.session_state.get(f"studies_any_code_{study.id}", False)
+    survey = surveying.countable(study, any_code=True) if any_code else todays
     left = survey.time_left(queueing.queue().at_once())
     text = f"{done} of {study.count()} runs are done"
+    if older:
+        text += f", {older} of them by older code or on other images"
     if survey.count("failed"):
         text += f", {survey.count('failed')} failed"
     if left:
@@ -136,25 +127,31 @@ def _progress(survey: Survey, at_work: bool) -> None:
     st.progress(min(done / study.count(), 1.0), text)
     if message := st.session_state.pop(_ERROR, ""):
         st.error(plain(message), icon=":material/error:")
-    with st.container(horizontal=True):
+    missing = not survey.finished or bool(survey.unread)
+    with st.container(horizontal=True, vertical_alignment="center"):
         if at_work:
             st.button("Stop", icon=":material/stop:", key="studies_stop", on_click=process.end,
                       args=(study.id, runs_folder()), help="Its runs keep their checkpoints")  # fmt: skip
-        elif not survey.finished or survey.unread:
-            st.button("Train what is missing", icon=":material/play_arrow:", key="studies_start", type="primary",
-                      on_click=_start, args=(study.id,))  # fmt: skip
-    if not at_work and not survey.finished:
+        elif missing:
+            anew = older > 0 and not any_code
+            st.button("Train with today's code" if anew else "Train what is missing", icon=":material/play_arrow:",
+                      key="studies_start", type="secondary" if everything.finished else "primary",
+                      on_click=start, args=(study.id, any_code))  # fmt: skip
+        if older:
+            st.toggle("Runs of older code count, too", key=f"studies_any_code_{study.id}", disabled=at_work,
+                      help="As `study run --any-code`: they are not trained anew")  # fmt: skip
+    if not at_work and missing:
         if not left:
-            config = study.config(study.arms()[0], study.seeds[0])
-            probing.show_estimate(config, survey.epochs_ahead())
+            forecasting.show(survey, "study", by_itself=False)
         if words := process.last_words(study.id, runs_folder()):
             with st.expander("What its last process said", icon=":material/article:"):
                 st.code(words, language=None, wrap_lines=True)
 
 
-def _start(study_id: str) -> None:
+def start(study_id: str, any_code: bool = False) -> None:
+    """Have a study trained; what stands against it is shown with the next drawing."""
     try:
-        process.begin(study_id, runs_folder())
+        process.begin(study_id, runs_folder(), any_code=any_code)
     except RunError as error:
         st.session_state[_ERROR] = str(error)
 
@@ -172,11 +169,11 @@ def _seeds(results: Results) -> None:
 def _more(results: Results) -> None:
     study = results.study
     ids = list(dict.fromkeys(name for line in results.rows for name in line.runs))
+    some = f" (the first {lens.MOST_COMPARED} of {len(ids)})" if len(ids) > lens.MOST_COMPARED else ""
     with st.container(horizontal=True):
-        if st.button(
-            "Compare its runs", icon=":material/compare_arrows:", key="studies_compare", disabled=len(ids) < 2
-        ):
-            live.open_page("compare", ids[: lens.MOST_COMPARED])
+        if st.button(f"Compare its runs{some}", icon=":material/compare_arrows:", key="studies_compare",
+                     disabled=len(ids) < 2):  # fmt: skip
+            live.open_page("compare", ids[: lens.MOST_COMPARED], **surveying.compare_query(study))
         reporting.show_study(results)
         st.download_button("Study file", write(study), f"{study.id}.yaml", "application/yaml",
                            icon=":material/download:", key="studies_file")  # fmt: skip
@@ -185,6 +182,6 @@ def _more(results: Results) -> None:
     if len(ids) > lens.MOST_COMPARED:
         st.caption(f"Of its {len(ids)} runs the first {lens.MOST_COMPARED} are compared. {lens.TOO_MANY}")
     with st.expander("The study file, and the command that runs it", icon=":material/terminal:"):
-        st.code(f"python -m alexnet_explorer study run {study.id}", language="bash")
+        st.code(ledger_table.command(study), language="bash")
         st.code(write(study), language="yaml")
     queueing.show_fault()

@@ -13,9 +13,11 @@ import pytest
 
 from alexnet_explorer.launch.queue import Entry
 from alexnet_explorer.runs import Run, list_runs
+from alexnet_explorer.studies import forecast
 from alexnet_explorer.studies.execute import Execution
 from alexnet_explorer.studies.results import results
 from alexnet_explorer.studies.study import parse
+from alexnet_explorer.training import code, probe
 from alexnet_explorer.training.loop import train
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -215,6 +217,21 @@ def test_runs_of_other_code_do_not_count_unless_they_may(execution, monkeypatch)
     fresh = execution(code="another")
     assert fresh.look().count("done") == 0
     assert execution(code="").look().count("done") == 4
+
+
+def test_a_dry_run_measures_each_arm_and_trains_nothing(call, execution, tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, "start_seconds", lambda environment: 1000.0)
+    monkeypatch.setattr(probe, "SECONDS", 0.0)
+    (tmp_path / "tiny.yaml").write_text(STUDY)
+    dry = ("study", "run", tmp_path / "tiny.yaml", "--dry-run", "--runs", tmp_path / "runs")
+    status, out, said = call(*dry)
+    assert status == 0 and not list_runs(tmp_path / "runs", gallery=False)
+    assert out.startswith("4 runs; they take about 1 h 0") and out.endswith("on this machine, one after another\n")
+    assert "measuring arm 2 of 2: activation tanh" in said
+    execution().run()
+    assert call(*dry)[1] == "4 runs, 4 of them done; nothing is left to be trained\n"
+    monkeypatch.setattr(code, "code_digest", lambda: "another")
+    assert call(*dry)[1].startswith("4 runs; they take about") and "4 of them done" in call(*dry, "--any-code")[1]
 
 
 @pytest.fixture

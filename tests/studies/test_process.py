@@ -42,6 +42,8 @@ def test_a_study_is_begun_once_seen_and_ended(sleeper, tmp_path):
         time.sleep(0.05)
     assert process.process_of("lrn", tmp_path) == 0
     process.end("lrn", tmp_path)  # which is nothing by now
+    process.begin("lrn", tmp_path, any_code=True)
+    assert sleeper[1][1] == [*command, "--any-code"]
 
 
 def test_another_process_of_the_same_number_is_not_it(sleeper, tmp_path):

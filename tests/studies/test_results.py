@@ -220,7 +220,8 @@ def test_every_study_of_the_builder_is_read_with_no_seed_one_and_all(
 ):
     factors = ["dropout", "lrn", "pooling"]
     until = 0.25 if measure == study_builder.ARRIVAL else 0.0
-    study = study_builder.made("x", "alexnet-32", "digits", factors, design, 3, 5, measure, 0, until)
+    plan = study_builder.Plan(factors=factors, design=design, seeds=3, epochs=5, measure=measure, until=until)
+    study = study_builder.made(plan)
     ids = [row.id for row in read(study).rows]
     for number, seed in enumerate(study.seeds):
         for place, arm in enumerate(study.arms()):
