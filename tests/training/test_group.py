@@ -156,7 +156,7 @@ def test_processors_talk_by_gloo_also_where_there_are_gpus(monkeypatch, gpu, bac
     assert groups._backends() == backends
 
 
-PATIENT = """
+PATIENT = r"""
 import os, sys, time
 from datetime import timedelta
 import torch
@@ -167,14 +167,15 @@ with groups.join() as group:
     packed = group.first(lambda: time.sleep(5) or "packed")
     ones = torch.ones(3)
     group.add_up([ones])
-    print(packed, ones.tolist(), group.any(group.rank == 1), group.gather(group.rank), flush=True)
+    # In one piece: two processes write to one pipe.
+    os.write(1, f"{packed} {ones.tolist()} {group.any(group.rank == 1)} {group.gather(group.rank)}\n".encode())
     if group.rank == 1:
         os._exit(0)
     try:
         for _ in range(100):
             group.add_up([ones])
     except groups.PeerLost as error:
-        print(error, flush=True)
+        os.write(1, f"{error}\n".encode())
 """
 
 
