@@ -21,7 +21,7 @@ from ..config import MOST_THREADS, ConfigError, RunConfig
 from ..model import AlexNet
 from .code import code_digest
 
-PROBE_IMAGES = 8
+PROBE_IMAGES, PROBE_SECONDS = 8, 0.05  # of a step that measures the precision
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -117,28 +117,36 @@ def no_memory(error: Exception) -> str:
 
 
 def bf16_pays(config: RunConfig, device: str) -> bool:
-    """Whether a few training steps of this network run faster in bf16 than in fp32 on this device: it is measured."""
-    gpu = device == "cuda"
-    if gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+    """Whether a few training steps of this network run faster in bf16 than in fp32 on this device: it is measured.
+
+    With as many images as the batch has, or on a CPU as a step of `PROBE_SECONDS` takes: with a few only, what the
+    casts cost would hide what the products gain.
+    """
+    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return False
-    images = config.train.batch_size if gpu else PROBE_IMAGES  # a few would not keep a GPU busy
     model = AlexNet(config.model).to(device).to(memory_format=torch.channels_last)
-    size = config.model.input_size
-    x = torch.rand(images, config.model.in_channels, size, size).to(device).to(memory_format=torch.channels_last)
+    images = config.train.batch_size
+    if device == "cpu":
+        few = min(PROBE_IMAGES, images)
+        images = min(images, max(few, int(few * PROBE_SECONDS / _step_seconds(model, few, device, False))))
+    return _step_seconds(model, images, device, True) < _step_seconds(model, images, device, False)
+
+
+def _step_seconds(model: AlexNet, images: int, device: str, bf16: bool) -> float:
+    """Of the faster one of two training steps, without the update."""
+    size = model.config.input_size
+    x = torch.rand(images, model.config.in_channels, size, size).to(device).to(memory_format=torch.channels_last)
     y = torch.zeros(images, dtype=torch.long, device=device)
-    seconds = {}
-    for enabled in (False, True):
-        times = []
-        for _ in range(3):  # the first one also sets up the kernels
-            start = time.perf_counter()
-            with torch.autocast(device, torch.bfloat16, enabled=enabled):
-                logits = model(x.bfloat16() if enabled else x)
-            F.cross_entropy(logits.float(), y).backward()
-            if gpu:
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - start)
-        seconds[enabled] = min(times[1:])
-    return seconds[True] < seconds[False]
+    times = []
+    for _ in range(3):  # the first one also sets up the kernels
+        start = time.perf_counter()
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            logits = model(x.bfloat16() if bf16 else x)
+        F.cross_entropy(logits.float(), y).backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
 
 
 def _take_fp32_at_its_word() -> None:

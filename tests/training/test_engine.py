@@ -87,9 +87,25 @@ def test_a_gpu_is_timed_and_waited_for(monkeypatch, bf16_is_faster):
     monkeypatch.setattr(torch, "zeros", lambda *size, device=None, **kwargs: real_zeros(*size, **kwargs))
     config = RunConfig().with_settings({"train.batch_size": 4})
     assert bf16_pays(config, "cuda") is bf16_is_faster
-    assert steps == [False] * 3 + [True] * 3
+    assert steps == [True] * 3 + [False] * 3
 
 
 def test_bf16_that_a_gpu_only_emulates_does_not_pay(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     assert bf16_pays(RunConfig(), "cuda") is False
+
+
+@pytest.mark.parametrize(("seconds_of_eight", "images"), [(0.001, 100), (0.01, 40), (0.2, 8)])
+def test_a_cpu_is_timed_with_as_many_images_as_a_short_step_takes(monkeypatch, seconds_of_eight, images):
+    """In fp32 a step takes its time by the number of images; in bf16 it gains where they are many."""
+    asked = []
+
+    def step(model, count, device, bf16):
+        asked.append((count, bf16))
+        fp32 = seconds_of_eight * count / 8
+        return 0.6 * fp32 + 0.004 if bf16 else fp32
+
+    monkeypatch.setattr(engine, "_step_seconds", step)
+    pays = bf16_pays(RunConfig().with_settings({"train.batch_size": 100}), "cpu")
+    assert asked == [(8, False), (images, True), (images, False)]
+    assert pays == (0.4 * seconds_of_eight * images / 8 > 0.004)
