@@ -398,3 +398,11 @@ def test_damaged_mistakes_are_told(run):
     (run.path / "mistakes.json").write_text('{"epoch": 4, "conf')
     with pytest.raises(RunError, match=r"its mistakes\.json cannot be read"):
         run.mistakes()
+
+
+def test_two_runs_of_one_second_have_two_names(tmp_path, small, monkeypatch):
+    drawn = iter(["0000", "0000", "0001"])
+    monkeypatch.setattr(module.secrets, "token_hex", lambda count: next(drawn))
+    monkeypatch.setattr(module.time, "strftime", lambda form: "20260101-000000")
+    first, second = create_run(small(), tmp_path), create_run(small(), tmp_path)
+    assert first.id.endswith("-0000") and second.id.endswith("-0001") and first.exists()
