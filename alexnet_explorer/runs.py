@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -432,8 +431,9 @@ def create_run(config: RunConfig, root: Path, init: bytes = b"") -> Run:
     Raises RunError where it cannot be written.
     """
     of = f"{slug(config.model.preset)}-{slug(config.data.name)[:24]}"
-    names = (f"{time.strftime('%Y%m%d-%H%M%S')}-{of}-{secrets.token_hex(2)}" for _ in count())
-    name = next(name for name in names if not (root / name).exists())
+    name = ""
+    while not name or (root / name).exists():  # another run of this second
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{of}-{secrets.token_hex(2)}"
     part = root / f".{name}.part"
     try:
         (part / "checkpoints").mkdir(parents=True)
