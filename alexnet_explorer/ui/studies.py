@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from alexnet_explorer.launch.cluster import PlaceName
 from alexnet_explorer.report import each_run, intervals
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.studies import process
@@ -17,6 +18,7 @@ from alexnet_explorer.ui import (
     ledger_table,
     lens,
     live,
+    placing,
     queueing,
     reporting,
     study_builder,
@@ -128,6 +130,7 @@ def _progress(results: Results, at_work: bool) -> None:
     if message := st.session_state.pop(_ERROR, ""):
         st.error(plain(message), icon=":material/error:")
     missing = not survey.finished or bool(survey.unread)
+    where = placing.choose("studies_where") if missing and not at_work else "here"
     with st.container(horizontal=True, vertical_alignment="center"):
         if at_work:
             st.button("Stop", icon=":material/stop:", key="studies_stop", on_click=process.end,
@@ -136,7 +139,7 @@ def _progress(results: Results, at_work: bool) -> None:
             anew = older > 0 and not any_code
             st.button("Train with today's code" if anew else "Train what is missing", icon=":material/play_arrow:",
                       key="studies_start", type="secondary" if everything.finished else "primary",
-                      on_click=start, args=(study.id, any_code))  # fmt: skip
+                      on_click=start, args=(study.id, any_code, where))  # fmt: skip
         if older:
             st.toggle("Runs of older code count, too", key=f"studies_any_code_{study.id}", disabled=at_work,
                       help="As `study run --any-code`: they are not trained anew")  # fmt: skip
@@ -148,10 +151,10 @@ def _progress(results: Results, at_work: bool) -> None:
                 st.code(words, language=None, wrap_lines=True)
 
 
-def start(study_id: str, any_code: bool = False) -> None:
+def start(study_id: str, any_code: bool = False, where: PlaceName = "here") -> None:
     """Have a study trained; what stands against it is shown with the next drawing."""
     try:
-        process.begin(study_id, runs_folder(), any_code=any_code)
+        process.begin(study_id, runs_folder(), where, any_code)
     except RunError as error:
         st.session_state[_ERROR] = str(error)
 

@@ -1,8 +1,10 @@
 """Where a run is trained, chosen on the page: this machine, or Slurm where there is one."""
 
+import os
+
 import pytest
 
-from alexnet_explorer.launch import slurm
+from alexnet_explorer.launch import local, slurm
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import list_runs
 from alexnet_explorer.ui import preparing, queueing
@@ -82,3 +84,12 @@ def test_a_slurm_that_refuses_is_quoted_and_the_run_can_be_started_here(visit, r
     assert any("invalid partition" in words for words in visitor.complaints)
     (run,) = list_runs(root, gallery=False)
     assert "start" in Queue(root).allowed(run)
+
+
+def test_a_study_is_trained_where_one_chooses(visit, root, jobs, monkeypatch):
+    commands = []
+    monkeypatch.setattr(local, "detach", lambda command, log: commands.append(command) or os.getpid())
+    visitor = visit("studies", study="lrn")
+    visitor.segmented_control(key="studies_where").set_value("slurm").run()
+    visitor.button(key="studies_start").click().run()
+    assert commands == [["alexnet_explorer", "study", "run", "lrn", "--on", "slurm", "--runs", str(root)]]
