@@ -56,7 +56,9 @@ def _settings() -> None:
     columns = st.columns(2)
     for number, (name, label) in enumerate(LABELS.items()):
         value, info = getattr(kept, name), slurm.SlurmSettings.model_fields[name]
-        control: Any = columns[number % 2].text_input if isinstance(value, str) else columns[number % 2].number_input
+        control: Any = columns[number % 2].text_input
+        if not isinstance(value, str):
+            control = partial(columns[number % 2].number_input, min_value=0, step=1)
         key = _FIELD.format(name)
         st.session_state.setdefault(key, value)
         control(label, key=key, help=info.description, on_change=partial(_take, name))

@@ -68,6 +68,7 @@ def test_what_a_job_asks_for_is_kept_and_what_cannot_be_is_told(visit, root, job
     visitor.text_input(key="slurm_partition").set_value("gpu").run()
     visitor.number_input(key="slurm_minutes").set_value(90).run()
     assert (slurm.read_settings(root).partition, slurm.read_settings(root).minutes) == ("gpu", 90)
+    assert type(visitor.number_input(key="slurm_cpus").value) is int
     visitor.text_input(key="slurm_account").set_value("a b; rm").run()
     assert visitor.complaints and "account" in visitor.complaints[0]
     assert slurm.read_settings(root).account == ""
