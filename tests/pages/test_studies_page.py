@@ -71,7 +71,7 @@ def lrn_done(root):
 def no_process(monkeypatch):
     """What would have been started or ended."""
     calls = []
-    monkeypatch.setattr(process, "begin", lambda name, root, any_code: calls.append(("begin", name, any_code)))
+    monkeypatch.setattr(process, "begin", lambda name, root, on, any_code: calls.append(("begin", name, any_code)))
     monkeypatch.setattr(process, "end", lambda name, root: calls.append(("end", name)))
     return calls
 
