@@ -140,9 +140,12 @@ class Job(NamedTuple):
 
 
 def jobs() -> dict[str, Job] | None:
-    """Each job of this user that waits or is at work, by its id; None where Slurm does not answer."""
+    """Each job that waits or is at work, by its id; None where Slurm does not answer.
+
+    Of all users: others may look at the same runs folder, and would take this one's runs for lost.
+    """
     try:
-        lines = _say(["squeue", "--me", "--noheader", "--format=%i|%T|%r"]).splitlines()
+        lines = _say(["squeue", "--noheader", "--format=%i|%T|%r"]).splitlines()
     except RunError:
         return None
     parts = [line.split("|") for line in lines]
