@@ -11,6 +11,7 @@ import streamlit as st
 from alexnet_explorer.studies.forecast import ledger_hours
 from alexnet_explorer.studies.ledger import shipped
 from alexnet_explorer.studies.results import Results, Row
+from alexnet_explorer.studies.statistics import Estimate
 from alexnet_explorer.studies.study import Study
 from alexnet_explorer.ui import lens, surveying
 
@@ -73,7 +74,7 @@ def row(results: Results, line: Row) -> dict[str, Any]:
         "verdict": line.verdict.word,
         "claim": claimed(study, line),
         "estimate": _estimate(counted.value, line.unit) if counted else None,
-        "interval": f"[{_end(counted.low)}, {_end(counted.high)}]" if counted else None,
+        "interval": _interval(counted) if counted else None,
         "n": counted.n if counted else 0,
         "link": surveying.compare_link(study, line.runs) if len(line.runs) > 1 else None,
         "data": measured_on(study),
@@ -110,6 +111,13 @@ def _estimate(value: float | None, unit: str) -> str:
     if unit.startswith("times"):
         return f"{value:.2f} ×"
     return f"{value:+.2f}{' points' if unit else ''}"
+
+
+def _interval(found: Estimate) -> str | None:
+    """None where neither end is known, as of one pair; a ratio has none below 0."""
+    if math.isinf(found.high) and found.low in (0.0, -math.inf):
+        return None
+    return f"[{_end(found.low)}, {_end(found.high)}]"
 
 
 def _end(value: float) -> str:
