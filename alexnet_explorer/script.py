@@ -151,8 +151,14 @@ with safe_open(sys.argv[2], "pt") as file:
     source = {name: file.get_tensor(name) for name in file.keys()}
     source_about = file.metadata()
 native, canvas = train_images.shape[1], int(source_about["canvas"])
+mean, std = source["input.mean"], source["input.std"].permute(1, 2, 0)
+its_size = json.loads(source_about["config"])["model"]["input_size"]
+if its_size != SIZE:  # pictures grow or shrink with the input, so that it shows as much of them
+    canvas = round(canvas * SIZE / its_size)
+    if mean.shape[-1] > 1:  # the mean image
+        mean = F.interpolate(mean[None], (SIZE, SIZE), mode="bilinear", antialias=True)[0]
+mean = mean.permute(1, 2, 0)
 edge = (canvas - SIZE) // 2
-mean, std = source["input.mean"].permute(1, 2, 0), source["input.std"].permute(1, 2, 0)
 """
 
 _LOAD = '''

@@ -49,6 +49,7 @@ CASES = {
     "bf16": {"train.precision": "bf16", "train.epochs": 1},
     "bf16, softened": {"train.precision": "bf16", "train.epochs": 1, "data.augmentation": "crop,blur"},
     "fine-tuned": {},
+    "fine-tuned, larger": {"model.input_size": 20, "train.epochs": 1},
 }  # fmt: skip
 
 
@@ -72,7 +73,9 @@ def logged(run):
 
 def fine_tuned(config, packed, folder):
     """A run that begins from a network of other classes, which saw its pictures in another way."""
-    source = config_on(config, packed).with_settings({"model.activation": "tanh", "data.scaling": "2012"})
+    source = config_on(config, packed).with_settings(
+        {"model.activation": "tanh", "data.scaling": "2012", "model.input_size": packed.size}
+    )
     model = AlexNet(source.model)
     initialise(model, 3)
     save_weights(folder / "source.safetensors", model, preprocessing_for(packed, source), ["a", "b", "c"], source)
@@ -91,7 +94,7 @@ def both(tmp_path_factory, pack, small):
         packed = pack()
         for number, (name, settings) in enumerate(CASES.items()):
             config = small(train__epochs=2).with_settings(settings)
-            is_fine_tuned = name == "fine-tuned"
+            is_fine_tuned = name.startswith("fine-tuned")
             run = fine_tuned(config, packed, folder) if is_fine_tuned else new_run(config, packed, folder / "runs")
             assert train(run).state == "done", run.status().message
             file = folder / f"script{number}.py"

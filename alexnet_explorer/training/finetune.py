@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 
 from ..config import Augmentation, ConfigError, DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..data.packed import PackedSet
@@ -66,6 +67,9 @@ def new_finetune(config: RunConfig, packed: PackedSet, weights: bytes, root: Pat
     """
     source = parse_weights(weights, config.train.init, shown=config.train.init)
     model = config.model.model_copy(update={"num_classes": len(packed.classes)})
+    if model.in_channels != source.config.model.in_channels:
+        raise ConfigError(f"model.in_channels={model.in_channels}: {source.name} sees pictures of "
+                          f"{source.config.model.in_channels}, and so does what begins from it")  # fmt: skip
     taken = fitting_layers(source, model, packed.classes)
     if not taken:
         raise ConfigError(f"--init: no layer of {source.name} fits this network; leave its sizes as they are")
@@ -106,4 +110,14 @@ def begin_from(file: Path, init: str, model: AlexNet, classes: Sequence[str]) ->
     source = parse_weights(data, init, shown=file.name)
     for layer in fitting_layers(source, model.config, classes):
         model.get_submodule(layer).load_state_dict(source.model.get_submodule(layer).state_dict())
-    return source.preprocessing
+    return _for_size(source.preprocessing, model.config.input_size)
+
+
+def _for_size(preprocessing: Preprocessing, size: int) -> Preprocessing:
+    """The same for an input of another size: pictures grow or shrink with it, so that it shows as much of them."""
+    if size == preprocessing.size:
+        return preprocessing
+    mean = preprocessing.mean
+    if mean.shape[-1] > 1:  # 2012's mean image
+        mean = F.interpolate(mean[None], (size, size), mode="bilinear", antialias=True)[0]
+    return Preprocessing(round(preprocessing.canvas * size / preprocessing.size), size, mean, preprocessing.std)

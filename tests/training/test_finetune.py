@@ -77,6 +77,24 @@ def test_pictures_look_as_they_did_to_the_source(tuned, source):
     assert (found.size, found.canvas) == (network.preprocessing.size, network.preprocessing.canvas)
 
 
+@pytest.mark.parametrize("scaling", ["standard", "2012"])
+def test_an_input_of_another_size_shows_as_much_of_a_picture(small, packed, own, tmp_path, scaling):
+    (tmp_path / "runs").mkdir()
+    first = new_run(small(train__epochs=1, data__scaling=scaling), packed, tmp_path / "runs")
+    train(first)
+    weights, name, title = find_weights(first.id, tmp_path / "runs")
+    network = parse_weights(weights, name, title, shown=name)
+    config = finetune_config(network, own).with_settings(QUICK | {"model.input_size": 20})
+    run = new_finetune(config, own, weights, tmp_path / "runs")
+    assert train(run).state == "done"
+    found = load_weights(run.weights_file()).preprocessing
+    before = network.preprocessing
+    assert (before.size, before.canvas, found.size, found.canvas) == (16, 16, 20, 20)
+    assert found.mean.shape == before.mean.shape[:1] + ((20, 20) if scaling == "2012" else (1, 1))
+    torch.testing.assert_close(found.mean.mean((1, 2)), before.mean.mean((1, 2)), rtol=0.01, atol=1)
+    assert torch.equal(found.std, before.std)
+
+
 @pytest.mark.parametrize("optimiser", ["momentum", "muon"])
 def test_frozen_layers_stay_bit_for_bit_and_cost_no_backward_pass(tuned, source, optimiser, monkeypatch):
     asked = []
@@ -164,6 +182,7 @@ def test_weights_that_changed_since_are_refused_by_their_digest(trained):
         ({"train__freeze": "conv1,conv2,conv3,fc4,fc5"}, "train.freeze names every layer"),
         ({"train__init": "../weights@0123456789abcdef"}, "train.init.*name of a network and the digest"),
         ({"model__widths": "4,4,4", "model__fc_widths": "5"}, "no layer of .* fits"),
+        ({"model__in_channels": 1}, "model.in_channels=1: .* sees pictures of 3"),
     ],
 )
 def test_what_cannot_be_is_refused_before_there_is_a_run(tuned, tmp_path, settings, said):
