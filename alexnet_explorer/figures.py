@@ -32,7 +32,6 @@ _FAINT = 0.3
 _VEIL = 0.18  # opacity of a band
 _SHARES = (-4.3, 0.05)  # powers of ten
 _JITTER = 0.12  # by which points of one word are moved apart, on either side; words stand 1 apart
-_FEW_TICKS = 8  # values of an axis that each have a tick
 _NAMED_RUNS = 30  # points of a scatter with their own place in the legend
 _DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one what comes after
 _MOST_LABELS = 40  # classes whose names find room beside a confusion matrix
@@ -326,31 +325,6 @@ def correlations(table: ArrayLike, names: Sequence[str]) -> go.Figure:
     )  # fmt: skip
     figure.update_xaxes(type="category", showgrid=False, dtick=1)
     return figure.update_yaxes(type="category", showgrid=False, autorange="reversed", dtick=1)
-
-
-def parallel(dimensions: Sequence[Dimension]) -> go.Figure:
-    """Parallel coordinates: a line a run through its value on each axis, coloured by the last of them."""
-    axes = []
-    for one in dimensions:
-        axis: dict[str, object] = {"label": _text(one.name), "values": one.values}
-        distinct = np.unique(one.values[np.isfinite(one.values)])
-        if not one.words and len(distinct) <= _FEW_TICKS:
-            axis |= {"tickvals": distinct, "ticktext": [f"{value:.4g}" for value in distinct]}
-        if one.words:
-            places = list(range(len(one.words)))
-            axis |= {"tickvals": places, "ticktext": [_text(word) for word in one.words]}
-            axis |= {"range": [-0.2, max(len(places) - 0.8, 0.2)]}
-        axes.append(axis)
-    figure = _figure("", "")
-    last = dimensions[-1]
-    figure.add_parcoords(
-        dimensions=axes, labelangle=-12, labelside="top",
-        rangefont={"size": 1, "color": "rgba(0, 0, 0, 0)"},  # the ticks say it
-        line={"color": last.values, "colorscale": depth_colours(9), "showscale": not last.words,
-              "colorbar": {"title": {"text": _text(last.name), "side": "right"}, "thickness": 12}},
-    )  # fmt: skip
-    figure.update_layout(margin={"l": 70, "r": 40, "t": 90, "b": 20})
-    return figure
 
 
 def scatter(x: Dimension, y: Dimension, names: Sequence[str], styles: Sequence[Style]) -> go.Figure:

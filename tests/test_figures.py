@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alexnet_explorer.comparing import Curve, Dimension, band, dimension
+from alexnet_explorer.comparing import Curve, band, dimension
 from alexnet_explorer.figures import (
     BASELINE_COLOUR,
     RUN_COLOURS,
@@ -23,7 +23,6 @@ from alexnet_explorer.figures import (
     histograms,
     intervals,
     likeness,
-    parallel,
     prediction_bars,
     scatter,
     section,
@@ -263,17 +262,6 @@ def test_a_level_is_a_line_over_the_whole_width():
     (line,) = curves(RUNS, "loss", "epoch", log_y=True, level=2.5).layout.shapes
     assert (line.y0, line.y1) == (2.5, 2.5) and (line.xref, line.x0, line.x1) == ("paper", 0, 1)
     assert not curves(RUNS, "loss", "epoch").layout.shapes
-
-
-def test_parallel_coordinates_have_words_where_there_are_no_numbers():
-    error = Dimension("error", np.array([10.0, 20.0]))
-    figure = parallel([dimension("activation", ["tanh", MARKED]), error])
-    first, last = figure.data[0].dimensions
-    assert list(first.tickvals) == [0, 1] and set(first.ticktext) == {"tanh", SHOWN}
-    assert list(last["values"]) == [10, 20] and list(last.ticktext) == ["10", "20"]
-    many = parallel([Dimension("rate", np.arange(9.0)), error]).data[0].dimensions[0]
-    assert many.ticktext is None
-    assert list(figure.data[0].line.color) == [10, 20]
 
 
 def test_points_of_one_word_are_apart_and_always_in_the_same_place():

@@ -8,9 +8,9 @@ from typing import Any
 import streamlit as st
 
 from alexnet_explorer.comparing import Curve, Dimension, Track, dimension
-from alexnet_explorer.figures import parallel, scatter
+from alexnet_explorer.figures import scatter
 from alexnet_explorer.runs import differences
-from alexnet_explorer.ui import own_link
+from alexnet_explorer.ui import own_link, parallel
 from alexnet_explorer.ui.comparison import Compared, known_tracks
 from alexnet_explorer.ui.curves import draw
 from alexnet_explorer.ui.overlays import choose_goal, factor_of
@@ -18,7 +18,7 @@ from alexnet_explorer.ui.results import GOAL, TO_GOAL, Result, results, to_goal
 from alexnet_explorer.ui.text import plain
 
 USUAL_AXES = 6
-PARALLEL_HEIGHT, SCATTER_HEIGHT = 380, 400  # pixels
+SCATTER_HEIGHT = 400  # pixels
 _NO_SETTING = ("data.digest",)  # which its name says better
 
 
@@ -54,7 +54,7 @@ def show(runs: Sequence[Compared]) -> None:
         shown, found = _found(asked[name], runs)
         if not shown:
             return
-        _parallel(axes, [[values[one.run.id][axis] for one in shown] for axis in axes], found)
+        _parallel(axes, [[values[one.run.id][axis] for one in shown] for axis in axes], found, shown)
     with places[1]:
         other = asked[field].of if field in asked else None
         column = [other(one) if other else values[one.run.id][field] for one in shown]
@@ -79,18 +79,16 @@ def _found(result: Result, runs: Sequence[Compared]) -> tuple[list[Compared], Di
     return shown, dimension(result.title, [values[one.run.id] for one in shown])
 
 
-def _parallel(axes: Sequence[str], values: Sequence[Sequence[Any]], found: Dimension) -> None:
+def _parallel(
+    axes: Sequence[str], values: Sequence[Sequence[Any]], found: Dimension, shown: Sequence[Compared]
+) -> None:
     if not axes:
         st.info("Choose a setting or two.")
         return
     short = [dimension(field.rpartition(".")[2], column) for field, column in zip(axes, values, strict=True)]
-    figure = parallel([*short, found])
-    figure.update_layout(height=PARALLEL_HEIGHT)
-    draw(
-        figure, "compare_parallel", f"Parallel coordinates of {len(found.values)} runs: {', '.join(axes)}, {found.name}"
-    )
-    st.caption("**How to read it:** a line is a run, from its settings on the left to its result on the right, which "
-               "gives the colour. Draw along an axis to see only the runs that pass there.")  # fmt: skip
+    parallel.draw(short, found, [one.name for one in shown], [one.style for one in shown])
+    st.caption("**How to read it:** a line is a run, from its settings on the left to its result on the right. Draw "
+               "along an axis to see only the runs that pass there; a click on it shows all again.")  # fmt: skip
 
 
 def _scatter(setting: Dimension, found: Dimension, shown: Sequence[Compared]) -> None:

@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--visitors", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--only", default="", help="a page")
+    parser.add_argument("--only", default="", help="a page or an action, or both: compare another result")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
@@ -313,7 +313,7 @@ def main() -> None:
         try:
             server.wait()
             for action in actions():
-                if given.only in action.page:
+                if given.only in f"{action.page} {action.name}":
                     measure(browser, server, action, given.repeats)
                     results.append(action.result() | {"load": round(os.getloadavg()[0], 1)})
                     print(results[-1], file=sys.stderr)

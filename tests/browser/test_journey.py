@@ -299,6 +299,55 @@ def test_a_zoom_brings_more_points_and_a_double_click_leads_back(browser, server
         expect(page.get_by_role("button", name="Show the whole")).to_have_count(0)
 
 
+def test_a_line_of_parallel_coordinates_says_which_run_it_is_and_a_section_leaves_the_runs_that_pass(
+    browser, server, tmp_path
+):
+    with visitor(browser, tmp_path) as page:
+        server.wait()
+        page.goto(f"{server.url}/compare?compared=alexnet-32-tanh,alexnet-32-relu&view=fields&axes=model.activation")
+        chart = page.locator(".st-key-compare_parallel")
+        expect(chart.locator("path.run")).to_have_count(2)
+        settled(page)
+        said = chart.locator(".label")
+        chart.get_by_role("application").focus()
+        page.keyboard.press("ArrowUp")  # the lowest error
+        expect(said).to_contain_text("activation relu, validation error (%)")
+        page.keyboard.press("ArrowUp")
+        expect(said).to_contain_text("activation tanh")
+        chart.get_by_role("application").blur()
+        expect(said).to_have_text("")
+        chart.scroll_into_view_if_needed()
+        middle = chart.locator("path.hit").first.evaluate(
+            """(line) => {
+              const { left, top } = line.ownerSVGElement.getBoundingClientRect();
+              const { x, y } = line.getPointAtLength(line.getTotalLength() / 2);
+              return [left + x, top + y];
+            }"""
+        )
+        page.mouse.move(*middle)
+        expect(said).to_contain_text("activation tanh")
+
+        def draw(low, high):
+            chart.scroll_into_view_if_needed()
+            box = chart.locator(".band").last.bounding_box()
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"]
+            page.mouse.move(x, y - low * box["height"])
+            page.mouse.down()
+            page.mouse.move(x, y - high * box["height"], steps=3)
+            page.mouse.up()
+
+        draw(0.0, 0.5)
+        expect(said).to_contain_text("1 of 2 runs pass there: ")
+        expect(chart.locator("path.run.out")).to_have_count(1)
+        page.get_by_role("combobox", name="Result", exact=True).fill("validation loss")
+        page.keyboard.press("Enter")  # an axis of another title has no section
+        expect(chart.locator("path.run.out")).to_have_count(0)
+        draw(0.5, 1.0)
+        expect(said).to_contain_text("1 of 2 runs pass there: ")
+        chart.locator(".band").last.click()
+        expect(chart.locator("path.run.out")).to_have_count(0)
+
+
 def test_a_neighbour_can_be_clicked_or_reached_by_keys_to_go_on_from_it(browser, server, tmp_path):
     picture = re.compile(r"[?&]picture=(\w+)")
     with visitor(browser, tmp_path) as page:

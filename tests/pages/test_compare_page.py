@@ -87,6 +87,12 @@ def drawn(visitor, key):
     return json.loads(found.proto.spec)["data"]
 
 
+def coordinates(visitor):
+    """What the browser draws parallel coordinates of; None where there are none."""
+    found = [json.loads(element.proto.json) for element in visitor.main.get("bidi_component") if element.proto.json]
+    return next((data for data in found if "axes" in data), None)
+
+
 def fine(visitor):
     """Nothing went wrong."""
     assert not visitor.exception and visitor.complaints == [] and not visitor.warning
@@ -115,7 +121,7 @@ def test_every_view_with_a_few_runs_and_with_many(visit, factorial, view, count)
         ways, settings, metrics = (found.value for found in visitor.dataframe)
         assert len(ways) == count and settings.shape[1] == metrics.shape[1] == count + 1
     if view == "fields":
-        assert len(visitor.charts) == 2
+        assert len(visitor.charts) == 1 and len(coordinates(visitor)["runs"]) == count
 
 
 def test_runs_without_weights_have_curves_and_say_that_they_have_no_pictures(visit, factorial):
@@ -240,14 +246,19 @@ def test_the_usual_level_is_one_that_the_smoothed_curves_reach(visit, make_curve
 def test_any_metric_and_the_way_to_an_error_stand_against_any_setting(visit, make_curve):
     runs = [make_curve(half, train__seed=seed).id for seed, half in enumerate((1, 2, 9))]
     visitor = fine(visit("compare", compared=",".join(runs), view="fields", result="reach/seconds", reach=22.5))
-    assert visitor.charts[1] == "seconds to 22.5 % validation error against train.seed, a point a run"
+    assert visitor.charts[0] == "seconds to 22.5 % validation error against train.seed, a point a run"
+    lines = coordinates(visitor)
+    assert [one["title"] for one in lines["axes"]] == ["seed", "seconds to 22.5 % validation error"]
+    assert [one["at"] for one in lines["axes"]] == [[0, 1], [0, 1]] and lines["alt"].startswith("Parallel coord")
+    assert [one["name"] for one in lines["runs"]] == ["seed 0", "seed 1"]
+    assert lines["runs"][1]["values"] == "seed 1, seconds to 22.5 % validation error 8"
     points = {trace["name"]: trace["y"] for trace in drawn(visitor, "compare_scatter")}
     assert points == {"seed 0": [4.0], "seed 1": [8.0]} and visitor.says("left out: seed 2")
     visitor.slider(key="compare_level_val/top1_error").set_value(45.0).run()
     assert [trace["y"] for trace in drawn(fine(visitor), "compare_scatter")] == [[2], [4], [18]]
     visitor.selectbox(key="compare_result").set_value("lowest/train/loss").run()
     visitor.selectbox(key="compare_field").set_value("model.activation").run()
-    assert visitor.charts[1].startswith("training loss (nats), lowest against model.activation")
+    assert visitor.charts[0].startswith("training loss (nats), lowest against model.activation")
     assert drawn(fine(visitor), "compare_scatter")[1]["y"] == [pytest.approx(2 * 0.9 * 0.5 ** (10 / 2))]
     visitor.selectbox(key="compare_field").set_value("reach/epochs").run()
     assert [trace["x"] for trace in drawn(fine(visitor), "compare_scatter")] == [[1], [2], [9]]
@@ -262,7 +273,7 @@ def test_any_metric_and_the_way_to_an_error_stand_against_any_setting(visit, mak
 def test_runs_of_the_same_settings_can_be_set_against_any_of_them(visit, make_curve):
     runs = [make_curve(half).id for half in (1, 2)]
     visitor = fine(visit("compare", compared=",".join(runs), view="fields", field="speed"))
-    assert "Choose a setting or two" in visitor.info[0].value and len(visitor.charts) == 1
+    assert "Choose a setting or two" in visitor.info[0].value and coordinates(visitor) is None
     assert "model.activation" in visitor.selectbox(key="compare_field").options
 
 
