@@ -109,6 +109,14 @@ def unavailable() -> str:
     return ""
 
 
+def answers() -> bool:
+    """Whether a controller of Slurm is up: its programs may be there without one."""
+    try:
+        return " is UP" in _say(["scontrol", "ping"])
+    except RunError:
+        return False
+
+
 def require() -> None:
     """Raises RunError where no run can be handed to Slurm from here."""
     if reason := unavailable():

@@ -24,13 +24,15 @@ LABELS = {
     "cpus": "Cores", "gpus": "GPUs", "memory_gb": "Memory, GB", "at_once": "Jobs at once",
 }  # fmt: skip
 
+ANSWER_LASTS = 60.0  # seconds until Slurm is asked again whether it is there
+
 _FIELD = "slurm_{}"
 _ERROR = "slurm_error"
 
 
 def choose(key: str) -> PlaceName:
     """The controls, in a row; this machine where there is no Slurm."""
-    if slurm.unavailable():
+    if slurm.unavailable() or not _answers():
         return "here"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen: PlaceName = st.segmented_control(
@@ -45,6 +47,11 @@ def choose(key: str) -> PlaceName:
 def place(name: PlaceName) -> Place:
     """The place of this name for this app's runs."""
     return Cluster(runs_folder()) if name == "slurm" else queueing.queue()
+
+
+@st.cache_data(ttl=ANSWER_LASTS, show_spinner=False)
+def _answers() -> bool:
+    return slurm.answers()
 
 
 def _settings() -> None:

@@ -128,6 +128,12 @@ measure: {metric: test/top1_error}
         assert status is None or status.job
 
 
+def test_a_controller_that_is_up_answers_and_one_that_is_not_there_does_not(node, monkeypatch, tmp_path):
+    assert slurm.answers()
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "none.conf"))
+    assert not slurm.answers()
+
+
 def test_a_run_that_is_preempted_goes_back_into_slurms_queue_and_on_from_its_checkpoint(
     node, packed, start, cluster, tmp_path
 ):

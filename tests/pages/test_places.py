@@ -7,7 +7,7 @@ import pytest
 from alexnet_explorer.launch import local, slurm
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import list_runs
-from alexnet_explorer.ui import preparing, queueing
+from alexnet_explorer.ui import placing, preparing, queueing
 
 
 @pytest.fixture(autouse=True)
@@ -26,19 +26,24 @@ def jobs(monkeypatch):
         return str(len(known))
 
     monkeypatch.setattr(slurm, "unavailable", lambda: "")
+    monkeypatch.setattr(slurm, "answers", lambda: True)
     monkeypatch.setattr(slurm, "submit", submit)
     monkeypatch.setattr(slurm, "jobs", lambda: dict(known))
     monkeypatch.setattr(slurm, "cancel", known.pop)
     queueing._in_slurm.clear()
-    return known
+    placing._answers.clear()
+    yield known
+    placing._answers.clear()
 
 
 def start(visitor):
     return next(button for button in visitor.button if button.label == "Start training").click().run()
 
 
-def test_without_a_slurm_nothing_is_said_of_one(visit, monkeypatch):
-    monkeypatch.setattr(slurm, "unavailable", lambda: "there is none")
+@pytest.mark.parametrize("programs", [False, True])
+def test_without_a_slurm_nothing_is_said_of_one(visit, monkeypatch, jobs, programs):
+    monkeypatch.setattr(slurm, "unavailable", lambda: "" if programs else "there is none")
+    monkeypatch.setattr(slurm, "answers", lambda: not programs)
     visitor = visit("train")
     assert not any(control.label == "Where" for control in visitor.segmented_control)
 
