@@ -214,7 +214,8 @@ def intervals(
 ) -> go.Figure:
     """Estimates with their intervals, the first line on top; upright: no difference, and what was claimed.
 
-    With `ratio` the axis is logarithmic, so that twice and half are as far from 1. An open end reaches the edge.
+    With `ratio` the axis is logarithmic, so that twice and half are as far from 1. An open end reaches the edge; where
+    both are open, as of one pair of runs, nothing is known but the value.
     """
     ends = [end for one in lines for end in (one.low, one.high, one.value) if end is not None and math.isfinite(end)]
     ends = [end for end in (*ends, none, *([] if claimed is None else [claimed])) if end > 0 or not ratio]
@@ -226,8 +227,11 @@ def intervals(
     figure = _figure(x_title, "")
     for place, one in enumerate(lines):
         colour = colour_of(0)
-        span = [max(one.low, low), min(one.high, high)]
-        figure.add_scatter(x=span, y=[place, place], mode="lines", line={"color": colour, "width": 3}, hoverinfo="skip")
+        if one.low > (0.0 if ratio else -math.inf) or one.high < math.inf:
+            span = [max(one.low, low), min(one.high, high)]
+            figure.add_scatter(
+                x=span, y=[place, place], mode="lines", line={"color": colour, "width": 3}, hoverinfo="skip"
+            )
         if one.value is not None:
             figure.add_scatter(x=[one.value], y=[place], mode="markers", marker={"color": colour, "size": 10},
                                hovertemplate="%{x:.3g}<extra></extra>")  # fmt: skip

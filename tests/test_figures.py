@@ -219,10 +219,12 @@ def test_intervals_of_ratios_are_as_far_above_1_as_below_and_open_ends_reach_the
     assert figure.layout.yaxis.ticktext[0] == "&lt;b&gt;twice&lt;/b&gt;"
 
 
-def test_intervals_of_differences_may_be_open_on_both_sides():
-    figure = intervals([Interval("one pair", 0.5, -math.inf, math.inf)], "points", none=0.0)
-    low, high = figure.layout.xaxis.range
-    assert [list(trace.x) for trace in figure.data if trace.mode == "lines"] == [[low, high]] and low < 0 < 0.5 < high
+@pytest.mark.parametrize(("ratio", "lowest"), [(False, -math.inf), (True, 0.0)])
+def test_a_pair_of_runs_has_a_point_and_no_line(ratio, lowest):
+    figure = intervals([Interval("one pair", 0.5, lowest, math.inf)], "x", none=float(ratio), ratio=ratio)
+    (point,) = figure.data
+    low, high = (10**end if ratio else end for end in figure.layout.xaxis.range)
+    assert point.mode == "markers" and list(point.x) == [0.5] and low < 0.5 < high
 
 
 # Comparisons

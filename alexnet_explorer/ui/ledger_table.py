@@ -55,7 +55,7 @@ def show(found: Sequence[Results], choose: Callable[[str], None]) -> None:
     hours, done = ledger_hours(ledger)
     st.caption(
         "A click on the left of a row opens its study below. By a few measured steps, all of the ledger takes "
-        f"{hours:.1f} hours of two cores at most; {done:.1f} of them are done."
+        f"{hours:.1f} hours of two cores at most; what is not done yet, {hours - done:.1f} at most."
     )
 
 
