@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,8 @@ from alexnet_explorer.ui.text import plain
 
 KEPT_TRACKS = 256
 NAMING_FIELDS = 3  # in which runs may differ and still be named by them
-LONGEST_NAME = 40  # characters
+LONGEST_NAME = 44  # characters
+SHORTER = {"learning_rate": "rate"}
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,16 @@ def chosen_runs(page: frame.Page) -> list[Compared]:
 def short_names(configs: Mapping[str, RunConfig]) -> dict[str, str]:
     """Names that tell runs apart by what differs: 'tanh, seed 1'. None where that is nothing, or too much."""
     changed = {field: values for field, values in differences(dict(configs)).items() if field != "data.digest"}
+    said = Counter(value for values in changed.values() for value in {*values.values()} if isinstance(value, str))
+    # A year, or a word that two of the fields have, says little without its field.
+    bare = [
+        field for field, values in changed.items()
+        if all(isinstance(value, str) and said[value] == 1 and value and not value.isdigit()
+               for value in values.values())
+    ]  # fmt: skip
     found = {}
     for run_id in configs:
-        words = [_words(field, values[run_id]) for field, values in changed.items()]
+        words = [_words(field, values[run_id], field in bare) for field, values in changed.items()]
         found[run_id] = ", ".join(words)
     if not 0 < len(changed) <= NAMING_FIELDS or any(len(name) > LONGEST_NAME for name in found.values()):
         return {}
@@ -67,12 +76,13 @@ def short_names(configs: Mapping[str, RunConfig]) -> dict[str, str]:
     return {run_id: f"{name} #{run_id[-4:]}" if repeated else name for run_id, name in found.items()}
 
 
-def _words(field: str, value: Any) -> str:
-    """'tanh'; 'no lrn'; 'dropout 0.2'."""
-    name = field.rpartition(".")[2]
+def _words(field: str, value: Any, bare: bool) -> str:
+    """'tanh', if it says enough by itself, `bare`; else 'init 2012'; 'no lrn'; 'dropout 0.2'."""
+    last = field.rpartition(".")[2]
+    name = SHORTER.get(last, last)
     if isinstance(value, bool):
         return name if value else f"no {name}"
-    return value if isinstance(value, str) and value else f"{name} {value_text(value)}"
+    return str(value) if bare else f"{name} {value_text(value)}"
 
 
 def choose_baseline(runs: Sequence[Compared], page: frame.Page) -> None:

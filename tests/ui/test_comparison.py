@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from alexnet_explorer.runs import Status, create_run
-from alexnet_explorer.ui.comparison import METRICS, metric_table
+from alexnet_explorer.ui.comparison import METRICS, metric_table, short_names
 
 
 @pytest.fixture
@@ -19,6 +19,27 @@ def finished(tmp_path, small):
         return run
 
     return build
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ([{}, {"model__activation": "tanh"}], ["relu", "tanh"]),
+        ([{"model__lrn": True}, {"model__lrn": False, "train__seed": 3}], ["lrn, seed 0", "no lrn, seed 3"]),
+        (
+            [{"model__init": "2012", "data__scaling": "2012"}, {"train__learning_rate": 0.1}],
+            ["init 2012, scaling 2012, rate 0.02", "init modern, scaling standard, rate 0.1"],
+        ),
+        (
+            [{"model__lrn_place": "after-pool", "model__dropout_place": "before-fc"}, {}],
+            ["after-pool, before-fc", "before-pool, after-fc"],
+        ),
+        ([{}, {}], []),
+    ],
+)
+def test_runs_are_named_by_what_differs_with_the_field_where_a_value_says_too_little(small, changes, names):
+    configs = {f"run-{place}": small(**settings) for place, settings in enumerate(changes)}
+    assert list(short_names(configs).values()) == names
 
 
 def test_each_run_is_compared_with_the_first(finished):
