@@ -1,10 +1,14 @@
 """What is measured against what: the textbook's network, its data, and the whole of a small measurement."""
 
+import json
+
 import pytest
 import torch
 
 from alexnet_explorer import bench
 from alexnet_explorer.config import preset_config
+from alexnet_explorer.data import sources
+from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.model import AlexNet
 
 
@@ -58,3 +62,20 @@ def test_the_metrics_of_a_long_run_are_read_whole_and_from_where_they_were_left(
     result = bench.reading(50, said.append)
     assert result.rows == 50 and len(said) == bench.REPEATS
     assert all(value > 0 for value in result.to_json().values())
+
+
+def test_without_a_name_cifar10_is_taken_or_the_digits_where_it_is_not_to_be_had(data_root, pack, call, monkeypatch):
+    def no_network(source, name, progress):
+        raise DataError("no network.")
+
+    monkeypatch.setattr(sources, "_download", no_network)
+    taken = []
+    monkeypatch.setattr(bench, "training", lambda packed, say: taken.append(packed.name) or [])
+    pack("CIFAR-100")
+    status, out, err = call("bench", "training", "--json")
+    assert status == 0 and json.loads(out) == {"data": "digits", "results": []}
+    assert "no network. The digits are taken instead." in err
+    pack("CIFAR-10 (JPEG copy)")
+    status, out, err = call("bench", "training")
+    assert (status, out) == (0, "on CIFAR-10 (JPEG copy):\n") and "digits" not in err
+    assert taken == ["digits", "CIFAR-10 (JPEG copy)"]
