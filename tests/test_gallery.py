@@ -25,7 +25,7 @@ def test_a_run_of_the_gallery_is_whole(run: Run) -> None:
     assert run.config.data.name == ("CIFAR-10 (JPEG copy)" if small else "Tiny ImageNet")
     assert not list(run.path.glob("checkpoints/state*"))
     kept = json.loads((run.path / "env.json").read_text())
-    assert kept["precision"] == "fp32"
+    assert kept["precision"] == run.config.train.precision  # which says how it can be repeated
 
 
 def test_the_twins_differ_in_their_activation_alone() -> None:

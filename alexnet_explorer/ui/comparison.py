@@ -59,7 +59,7 @@ def chosen_runs(page: frame.Page) -> list[Compared]:
 def short_names(configs: Mapping[str, RunConfig]) -> dict[str, str]:
     """Names that tell runs apart by what differs: 'tanh, seed 1'. None where that is nothing, or too much."""
     changed = {field: values for field, values in differences(dict(configs)).items() if field != "data.digest"}
-    said = Counter(value for values in changed.values() for value in {*values.values()} if isinstance(value, str))
+    said = Counter(text for values in changed.values() for text in {str(value) for value in values.values()})
     # A year, or a word that two of the fields have, says little without its field.
     bare = [
         field for field, values in changed.items()

@@ -34,6 +34,7 @@ def finished(tmp_path, small):
             [{"model__lrn_place": "after-pool", "model__dropout_place": "before-fc"}, {}],
             ["after-pool, before-fc", "before-pool, after-fc"],
         ),
+        ([{"model__widths": "6,8,8"}, {"model__widths": "6,8,10"}], ["widths 6,8,8", "widths 6,8,10"]),
         ([{}, {}], []),
     ],
 )
