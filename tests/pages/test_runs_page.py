@@ -16,6 +16,12 @@ from alexnet_explorer.ui import lens, run_table, run_transfer
 GALLERY = ["alexnet-32-relu", "alexnet-32-tanh", "alexnet-64", "alexnet-64-first"]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """All runs are read before the page is drawn, however slow the machine is."""
+    monkeypatch.setattr(run_table, "READ_SECONDS", 60)
+
+
 def table(visitor):
     return visitor.dataframe[0].value.set_index("id")
 
