@@ -69,7 +69,8 @@ def new_finetune(config: RunConfig, packed: PackedSet, weights: bytes, root: Pat
     model = config.model.model_copy(update={"num_classes": len(packed.classes)})
     if model.in_channels != source.config.model.in_channels:
         raise ConfigError(f"model.in_channels={model.in_channels}: {source.name} sees pictures of "
-                          f"{source.config.model.in_channels}, and so does what begins from it")  # fmt: skip
+                          f"{source.config.model.in_channels} channels, and so does what begins from it; leave it at "
+                          f"{source.config.model.in_channels}")  # fmt: skip
     taken = fitting_layers(source, model, packed.classes)
     if not taken:
         raise ConfigError(f"--init: no layer of {source.name} fits this network; leave its sizes as they are")
