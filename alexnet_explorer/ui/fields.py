@@ -85,8 +85,10 @@ def _parallel(
     if not axes:
         st.info("Choose a setting or two.")
         return
-    short = [dimension(field.rpartition(".")[2], column) for field, column in zip(axes, values, strict=True)]
-    parallel.draw(short, found, [one.name for one in shown], [one.style for one in shown])
+    short = [field.rpartition(".")[2] for field in axes]
+    titles = [name if short.count(name) == 1 else field for name, field in zip(short, axes, strict=True)]
+    settings = [dimension(title, column) for title, column in zip(titles, values, strict=True)]
+    parallel.draw(settings, found, [one.name for one in shown], [one.style for one in shown])
     st.caption("**How to read it:** a line is a run, from its settings on the left to its result on the right. Draw "
                "along an axis to see only the runs that pass there; a click on it shows all again.")  # fmt: skip
 

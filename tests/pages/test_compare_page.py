@@ -277,6 +277,13 @@ def test_runs_of_the_same_settings_can_be_set_against_any_of_them(visit, make_cu
     assert "model.activation" in visitor.selectbox(key="compare_field").options
 
 
+def test_fields_of_one_short_name_have_axes_that_can_be_told_apart(visit, make_curve):
+    runs = [make_curve(half, train__seed=half).id for half in (1, 2)]
+    link = {"compared": ",".join(runs), "view": "fields", "axes": "model.init,train.init,train.seed"}
+    found = coordinates(fine(visit("compare", **link)))
+    assert [one["title"] for one in found["axes"]][:3] == ["model.init", "train.init", "seed"]
+
+
 # Classes and disagreements
 
 
