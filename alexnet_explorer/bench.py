@@ -87,11 +87,13 @@ def training(packed: PackedSet, say: Say = lambda text: None, seconds: float = S
 
 def _compare(config: RunConfig, packed: PackedSet, files: Path, root: Path, say: Say, seconds: float) -> TrainingResult:
     root.mkdir()
-    engine = choose_engine(config)
-    # The precision is chosen once: the run and the fixed batch, its ceiling, have the same one.
-    run = new_run(config.with_settings({"train.precision": engine.precision}), packed, root)
+    engine = choose_engine(config, steps=config.train.epochs * packed.count("train") // BATCH)
+    # Chosen once: the run and the fixed batch, its ceiling, are computed in the same way.
+    chosen = {"train.precision": engine.precision, "train.compile": "on" if engine.compiled else "off"}
+    run = new_run(config.with_settings(chosen), packed, root)
     workers = _best_workers(files, run.config, packed, seconds / 4)
-    say(f"{config.model.preset}: {engine.precision}, {engine.threads} threads; textbook: {workers} workers")
+    how = f"{engine.precision}, {'compiled, ' if engine.compiled else ''}{engine.threads} threads"
+    say(f"{config.model.preset}: {how}; textbook: {workers} workers")
     found: dict[str, list[float]] = {"ours": [], "textbook": [], "fixed": []}
     for _ in range(REPEATS):
         found["ours"].append(_ours(run, seconds))
@@ -134,12 +136,12 @@ def _ours(run: Run, seconds: float) -> float:
 def _fixed_batch(config: RunConfig, packed: PackedSet, engine: Engine) -> Step:
     device = torch.device(engine.device)
     model = AlexNet(config.model).to(device).to(memory_format=torch.channels_last)
-    optimiser = optimiser_for(model, config.train)
+    forward, optimiser = engine.forward_of(model), optimiser_for(model, config.train)
     batch = next(TrainingData(packed, config, device, engine.dtype).training(0))
 
     def step() -> int:
         with engine.autocast():
-            logits = model(batch.x)
+            logits = forward(batch.x)
         F.cross_entropy(logits.float(), batch.y).backward()
         optimiser.step(config.train.learning_rate)
         if engine.device == "cuda":

@@ -1237,12 +1237,12 @@ def _asked_to_end() -> Callable[[], bool]:
 @contextmanager
 def _memory_in_words() -> Iterator[None]:
     """Where memory runs out, one line says so."""
-    from .training.engine import no_memory
+    from .training.engine import in_words
 
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if message := no_memory(error):
+        if message := in_words(error):
             _fail(message)
         raise
 

@@ -252,6 +252,10 @@ class TrainConfig(_Config):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="fp32 repeats to the bit; auto takes bf16 where the hardware has it"
     )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="steps by torch.compile, on a GPU as CUDA graphs; auto: on a GPU in bf16, if a test finds it pays"
+    )  # fmt: skip
     threads: int = Field(
         0, ge=0, le=1024,
         description="CPU threads; 0: all cores; in the queue at most all but one, which is kept for the page"

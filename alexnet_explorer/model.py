@@ -56,6 +56,9 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
+            if torch.compiler.is_compiling():  # the compiler finds the gradient, and fuses both
+                a = x.to(torch.promote_types(x.dtype, torch.float32))
+                return (a * self.denominator(a).pow(-self.beta)).to(x.dtype)
             normalised: Tensor = _Normalise.apply(x, self)
         return normalised
 
@@ -166,9 +169,12 @@ def _module(layer: Layer, config: ModelConfig) -> nn.Module:
     if layer.kind == "lrn":
         return LocalResponseNorm(layer.input[0], config)
     if layer.kind == "pool":
-        pool = nn.MaxPool2d if config.pool_kinds[config.pool_after.index(layer.number)] == "max" else nn.AvgPool2d
         # Rounding up with z=3 gives the size of z=2 rounding down: the toggle changes no shape [3.4].
-        return pool(3, 2, ceil_mode=True) if config.pooling == "overlapping" else pool(2, 2)
+        size, up = (3, True) if config.pooling == "overlapping" else (2, False)
+        if config.pool_kinds[config.pool_after.index(layer.number)] == "max":
+            return nn.MaxPool2d(size, 2, ceil_mode=up)
+        # No padding is there to count, but only so is torch.compile's gradient right at the edges (pytorch #198119).
+        return nn.AvgPool2d(size, 2, ceil_mode=up, count_include_pad=False)
     if layer.kind == "dropout":
         return Dropout(config.dropout)
     return nn.Linear(layer.input[0], layer.output[0])

@@ -191,9 +191,8 @@ class Run:
         if env is None:
             return self.config
         try:
-            return self.config.with_settings(
-                {f"train.{name}": env[name] for name in ("device", "precision", "threads")}
-            )
+            settled = {f"train.{name}": env[name] for name in ("device", "precision", "threads")}
+            return self.config.with_settings({**settled, "train.compile": "on" if env.get("compiled") else "off"})
         except (ValueError, LookupError, TypeError) as error:
             raise RunError(f"run {self.id}: its env.json cannot be read ({error})") from error
 

@@ -7,7 +7,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .. import __version__
 from ..config import MOST_THREADS, ConfigError, RunConfig
@@ -22,6 +24,10 @@ from ..model import AlexNet
 from .code import code_digest
 
 PROBE_IMAGES, PROBE_SECONDS = 8, 0.05  # of a step that measures the precision
+LEAST_SECONDS = 300.0  # of a training; compiling would take longer than it saves in a shorter one
+ROUNDING = 0.05  # of a gradient's norm
+
+Forward = Callable[[Tensor], Tensor]
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -40,6 +46,7 @@ class Engine:
     precision: str  # fp32, or bf16 for activations with fp32 weights
     threads: int
     hardware: str
+    compiled: bool = False  # training steps by torch.compile, on a GPU as CUDA graphs
     versions: dict[str, str] = field(default_factory=_versions)
     code: str = field(default_factory=code_digest)
 
@@ -61,6 +68,10 @@ class Engine:
         """The context in which the forward pass runs."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
 
+    def forward_of(self, model: AlexNet) -> Forward:
+        """The model's forward pass in training: the model itself, or what is compiled of it when it is first called."""
+        return _compiled(model) if self.compiled else model
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -77,8 +88,11 @@ def choose_device(config: RunConfig) -> str:
     return "cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu"
 
 
-def choose_engine(config: RunConfig, most: int = 0) -> Engine:
-    """Settle everything that is `auto`, with `most` threads at most, if it is not 0. Raises DeviceError."""
+def choose_engine(config: RunConfig, most: int = 0, steps: int = 0) -> Engine:
+    """Settle everything that is `auto` for a training of so many steps. Raises DeviceError.
+
+    most: threads at most, if it is not 0.
+    """
     device = choose_device(config)
     if device == "cuda":
         _take_fp32_at_its_word()  # before the probe makes the first product
@@ -87,8 +101,11 @@ def choose_engine(config: RunConfig, most: int = 0) -> Engine:
     precision = config.train.precision
     if precision == "auto":
         precision = "bf16" if bf16_pays(config, device) else "fp32"
+    compiled = config.train.compile == "on"
+    if config.train.compile == "auto" and (device, precision) == ("cuda", "bf16"):  # fp32 is for exact repeats
+        compiled = compiling_pays(config, device, steps)
     hardware = torch.cuda.get_device_name() if device == "cuda" else _processor()
-    return Engine(device, precision, torch.get_num_threads(), hardware)
+    return Engine(device, precision, torch.get_num_threads(), hardware, compiled)
 
 
 def most_threads() -> int:
@@ -107,12 +124,14 @@ def noted(sessions: Sequence[dict[str, Any]], facts: Mapping[str, Any], step: in
     return {**facts, "sessions": known}
 
 
-def no_memory(error: Exception) -> str:
-    """What to say where an error means that memory ran out; empty where it means something else."""
+def in_words(error: Exception) -> str:
+    """What to say where memory ran out or steps cannot be compiled; empty where an error means something else."""
     if isinstance(error, torch.OutOfMemoryError):
         return "not enough memory on the GPU: take a smaller train.batch_size"
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # PyTorch has no type for it on a CPU
         return "not enough memory: take a smaller train.batch_size"
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return f"torch.compile does not work here ({str(error).strip().splitlines()[0]}): take train.compile=off"
     return ""
 
 
@@ -132,21 +151,68 @@ def bf16_pays(config: RunConfig, device: str) -> bool:
     return _step_seconds(model, images, device, True) < _step_seconds(model, images, device, False)
 
 
-def _step_seconds(model: AlexNet, images: int, device: str, bf16: bool) -> float:
-    """Of the faster one of two training steps, without the update."""
-    size = model.config.input_size
+def compiling_pays(config: RunConfig, device: str, steps: int) -> bool:
+    """Whether so many bf16 steps take longer as they are than compiled, compiling included: it is measured.
+
+    Where steps cannot be compiled, for want of a C++ compiler, say, or get other gradients, it does not.
+    """
+    model = AlexNet(config.model).to(device).to(memory_format=torch.channels_last)
+    images = config.train.batch_size
+    as_it_is = steps * _step_seconds(model, images, device, True)
+    if as_it_is < LEAST_SECONDS:
+        return False
+    right = [parameter.grad for parameter in model.parameters()]
+    start = time.perf_counter()
+    try:
+        compiled = steps * _step_seconds(model, images, device, True, _compiled(model))
+    except Exception as error:  # a compiler may fail in any way, and the training can do without
+        warnings.warn(f"steps are not compiled: {error}", stacklevel=2)
+        return False
+    pays = time.perf_counter() - start + compiled < as_it_is
+    return pays and all(map(_agree, right, (parameter.grad for parameter in model.parameters())))
+
+
+def _agree(right: Tensor | None, other: Tensor | None) -> bool:
+    """Whether two gradients are the same but for rounding in bf16."""
+    assert right is not None and other is not None
+    return bool((other - right).norm() <= ROUNDING * right.norm())
+
+
+def _compiled(model: AlexNet) -> Forward:
+    on_gpu = next(model.parameters()).is_cuda
+    # Dropout draws the masks that it draws when it is not compiled.
+    forward: Forward = torch.compile(
+        model, dynamic=False, options={"fallback_random": True, "triton.cudagraphs": on_gpu}
+    )
+
+    def begin_step(x: Tensor) -> Tensor:
+        torch.compiler.cudagraph_mark_step_begin()  # what the last step left may be written over
+        return forward(x)
+
+    return begin_step if on_gpu else forward
+
+
+def _step_seconds(model: AlexNet, images: int, device: str, bf16: bool, forward: Forward | None = None) -> float:
+    """Of the faster one of two training steps, without the update; the model keeps the last one's gradients.
+
+    `forward`: the model's, if it is not its own.
+    """
+    size, step = model.config.input_size, model if forward is None else forward
+    torch.manual_seed(0)
     x = torch.rand(images, model.config.in_channels, size, size).to(device).to(memory_format=torch.channels_last)
     y = torch.zeros(images, dtype=torch.long, device=device)
     times = []
-    for _ in range(3):  # the first one also sets up the kernels
+    for _ in range(3 if forward is None else 5):  # the first one also sets up the kernels; graphs take two more
+        model.zero_grad()
+        torch.manual_seed(0)
         start = time.perf_counter()
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
-            logits = model(x.bfloat16() if bf16 else x)
+            logits = step(x.bfloat16() if bf16 else x)
         F.cross_entropy(logits.float(), y).backward()
         if device == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return min(times[-2:])
 
 
 def _take_fp32_at_its_word() -> None:
@@ -166,6 +232,13 @@ def _keep_freed_memory() -> None:
             mallopt = ctypes.CDLL("libc.so.6").mallopt
             mallopt(_M_MMAP_MAX, 0)
             mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back_freed_memory() -> None:
+    """Let the system have what `_keep_freed_memory` kept: blocks of one kind of work do not fit another one."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _processor() -> str:

@@ -30,7 +30,7 @@ from ..model import AlexNet, Dropout, initialise
 from ..runs import NOT_A_NUMBER, Run, RunError, State, Status, summarise, this_process
 from ..weights import WeightsError, save_weights
 from .checkpoint import Progress, load_state, save_state
-from .engine import DeviceError, Engine, choose_engine, most_threads, no_memory, noted
+from .engine import DeviceError, Engine, choose_engine, give_back_freed_memory, in_words, most_threads, noted
 from .events import EventFile
 from .finetune import begin_from
 from .group import ALONE, Group, PeerLost
@@ -80,7 +80,7 @@ def train(
             what = "the disk is full: free some space" if error.errno == errno.ENOSPC else f"{error.strerror}"
             return session.fail(f"{what} ({Path(error.filename or run.path).name}); then resume the run")
         except Exception as error:
-            if message := no_memory(error):
+            if message := in_words(error):
                 return session.fail(message)
             session.fail(f"{type(error).__name__}: {error}")
             raise
@@ -135,7 +135,8 @@ class _Session:
             self._begin()
         packed = find_set(self.config.data.name, self.config.data.digest)
         self.classes = packed.classes
-        self.engine = group.first(self._engine)
+        steps = train.epochs * packed.count("train") // train.batch_size
+        self.engine = group.first(lambda: self._engine(steps))
         if self.engine.device == "cuda":
             group.take_gpu()
         self.engine.set_up()
@@ -148,6 +149,7 @@ class _Session:
         for layer in train.freeze:
             self.model.get_submodule(layer).requires_grad_(False)
         self.model.to(self.device).to(memory_format=torch.channels_last)
+        self.forward = self.engine.forward_of(self.model)
         self.optimiser = optimiser_for(self.model, train)
         self.mean = WeightMean(self.model.parameters()) if train.average else None
         self._go_on_or_begin()
@@ -176,7 +178,7 @@ class _Session:
                     for dropout in dropouts:
                         dropout.share = batch.first, batch.total
                 with self.engine.autocast():
-                    logits = self.model(batch.x).float()
+                    logits = self.forward(batch.x).float()
                 loss = F.cross_entropy(logits, batch.y, reduction="sum")
                 (loss / batch.total).backward()
                 seen = torch.stack([loss.detach(), (logits.argmax(1) != batch.y).sum().to(loss)])
@@ -226,12 +228,13 @@ class _Session:
             part.unlink()
         self._write_status()
 
-    def _engine(self) -> Engine:
+    def _engine(self, steps: int) -> Engine:
         """This machine's way to compute; a resumed run keeps the precision and threads that it began with."""
         config, env = self.config, self.run.env()
         if env is None:
-            return choose_engine(config, most_threads())
-        kept = {"precision": env["precision"], "threads": env["threads"]}
+            return choose_engine(config, most_threads(), steps)
+        compiled = "on" if env.get("compiled") else "off"
+        kept = {"precision": env["precision"], "threads": env["threads"], "compile": compiled}
         return choose_engine(config.model_copy(update={"train": config.train.model_copy(update=kept)}))
 
     def _go_on_or_begin(self) -> None:
@@ -321,6 +324,7 @@ class _Session:
     def _evaluate(self, part: Part, mistakes: Mistakes | None = None) -> dict[str, float]:
         """Mean loss and the share of images that are wrong, one centre view each; `mistakes` takes note of them."""
         self.model.eval()
+        give_back_freed_memory()
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         with self._averaged():
             for batch in self.data.evaluation(part, self.group.rank, self.group.size):
@@ -332,6 +336,7 @@ class _Session:
                 top = logits.topk(min(5, logits.shape[1]), 1).indices == batch.y[:, None]
                 sums += torch.stack([loss_sum, (~top[:, 0]).sum().to(loss_sum), (~top.any(1)).sum().to(loss_sum)])
                 self._tell()
+        give_back_freed_memory()
         self.group.add_up([sums])
         (loss, wrong, wrong5), count = sums.tolist(), self.data.count(part)
         metrics = {f"{part}/loss": loss / count, f"{part}/top1_error": wrong / count}

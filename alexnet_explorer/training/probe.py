@@ -86,6 +86,7 @@ class _Trial:
         for layer in config.train.freeze:
             self.model.get_submodule(layer).requires_grad_(False)
         self.model.to(self.device).to(memory_format=torch.channels_last)
+        self.forward = self.engine.forward_of(self.model)
         self.optimiser = optimiser_for(self.model, config.train)
         self.steps = 0
 
@@ -99,7 +100,7 @@ class _Trial:
         self.model.train()
         torch.manual_seed(seed_of(self.config.train.seed, self.steps, DROPOUT_STREAM))
         with self.engine.autocast():
-            logits = self.model(batch.x).float()
+            logits = self.forward(batch.x).float()
         loss = F.cross_entropy(logits, batch.y)
         loss.backward()
         self.optimiser.step(rate)

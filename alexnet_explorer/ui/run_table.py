@@ -20,7 +20,8 @@ REFRESH_SECONDS = 2.0
 READ_SECONDS = 0.5  # for runs that the index does not know yet, before the rest of the page is drawn
 MOST_ROWS = 500  # more than anyone reads, and a page stays quick
 MOST_VARYING = 8  # columns that come by themselves
-OF_THE_MACHINE = ("train.device", "train.precision", "train.threads", "train.snapshot_layers")  # teach little
+# These teach little.
+OF_THE_MACHINE = ("train.device", "train.precision", "train.compile", "train.threads", "train.snapshot_layers")
 MOST_SETTINGS = 5  # runs whose settings are drawn under the table
 
 IN_GALLERY = "The gallery's runs, and a study's, ship with the project: they can be looked at, not trained on."

@@ -433,6 +433,33 @@ def test_a_resumed_run_keeps_the_precision_it_began_with(start, at_every_step, m
     assert json.loads((run.path / "env.json").read_bytes())["precision"] == "bf16"
 
 
+def test_compiled_steps_are_trained_by_and_a_resumed_run_keeps_them(start, at_every_step, monkeypatch):
+    calls = []
+
+    def compiled(model):
+        return lambda x: calls.append(len(x)) or model(x)
+
+    monkeypatch.setattr(engine, "_compiled", compiled)
+    run = start(train__compile="on")
+    train(run, stop_at(run, 5))
+    assert len(calls) == 5 and run.env()["compiled"] is True  # validation is not among them
+    (run.path / "config.json").write_text(run.config.with_settings({"train.compile": "auto"}).to_json())
+    assert train(Run(run.path)).state == "done"
+    assert len(calls) == Run(run.path).status().step > 5
+    assert Run(run.path).as_computed().train.compile == "on"
+
+
+def test_a_network_that_cannot_be_compiled_ends_in_words(start, monkeypatch):
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    def fail(x):
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr(engine, "_compiled", lambda model: fail)
+    status = train(start(train__compile="on"))
+    assert status.state == "failed" and "take train.compile=off" in status.message
+
+
 def test_a_run_that_goes_on_elsewhere_keeps_what_computed_its_first_part(start, at_every_step, monkeypatch):
     run = start()
     train(run, stop_at(run, 5))

@@ -11,6 +11,7 @@ from alexnet_explorer.training.optimiser import (
     MomentumSGD,
     Muon,
     WeightMean,
+    _fused_step,
     learning_rate,
     optimiser_for,
     orthogonalised,
@@ -55,6 +56,21 @@ def test_at_a_constant_rate_it_is_pytorchs_sgd():
         reference.step()
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_the_one_kernel_of_a_gpu_is_the_papers_formula_too():
+    """It has a form for CPUs."""
+    weights = [weight.detach() for weight in parameters((4, 3), (4,))]
+    v = [torch.zeros_like(weight) for weight in weights]
+    ours, velocity = [weight.clone() for weight in weights], [torch.zeros_like(weight) for weight in weights]
+    for rate in (0.01, 0.05, 0.0, 0.001, 0.1):
+        gradients = [torch.randn_like(weight) for weight in weights]
+        _fused_step(ours, [gradient.clone() for gradient in gradients], velocity, rate, 0.9, 5e-4)
+        for i, gradient in enumerate(gradients):
+            v[i] = 0.9 * v[i] - 5e-4 * rate * weights[i] - rate * gradient
+            weights[i] = weights[i] + v[i]
+            torch.testing.assert_close(ours[i], weights[i])
+            torch.testing.assert_close(velocity[i], v[i])
 
 
 @pytest.mark.parametrize("shape", [(1, 24, 60), (2, 24, 60), (3, 50, 20), (1, 16, 16)])
