@@ -14,16 +14,17 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, Field, Json, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from .config import ModelConfig, RunConfig, Shape, explain
 from .data.preprocess import Preprocessing
@@ -185,6 +186,18 @@ def tensors_of(data: bytes, shown: str) -> dict[str, Tensor]:
     return tensors
 
 
+class _Undrawn(TorchFunctionMode):
+    """Draws nothing for what is built inside. On `meta` to draw is to import PyTorch's compiler: 80 MB, a second."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == nn.init.__name__:
+            return next(iter((*args, *given.values())))  # the tensor, by its place or by its name
+        return func(*args, **given)
+
+
 def build(config: ModelConfig, tensors: Mapping[str, Tensor], shown: str) -> AlexNet:
     """The network of `config` with these parameters, ready to look at (see `LoadedModel`).
 
@@ -194,7 +207,7 @@ def build(config: ModelConfig, tensors: Mapping[str, Tensor], shown: str) -> Ale
     if different := differences(parameter_shapes(config), {name: tuple(t.shape) for name, t in tensors.items()}):
         raise WeightsError(f"{shown} does not fit its network ({config.preset}): {different}.")
     check_numbers(tensors, shown)
-    with torch.device("meta"):  # no memory is filled with first weights that would not be used
+    with torch.device("meta"), _Undrawn():  # no memory is filled with first weights that would not be used
         model = AlexNet(config)
     model.load_state_dict({name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}, assign=True)
     return model.eval().requires_grad_(False)

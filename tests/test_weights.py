@@ -208,3 +208,13 @@ def test_metadata_is_read_without_pytorch(saved):
     )
     ran = subprocess.run([sys.executable, "-c", code, saved], capture_output=True, text=True)
     assert (ran.stdout, ran.stderr) == ("ReLU\n", "")
+
+
+def test_a_network_is_built_without_pytorchs_compiler(saved):
+    """To import it takes a second and 80 MB, of every page and command."""
+    code = (
+        "import sys; from alexnet_explorer.weights import load_weights; load_weights(sys.argv[1]);"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, saved], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("False\n", "")
