@@ -15,13 +15,17 @@ from alexnet_explorer.studies.statistics import Estimate
 from alexnet_explorer.studies.study import Study
 from alexnet_explorer.ui import lens, surveying
 
+ROW_HEIGHT = 80  # four lines of text
+HEIGHT = 520  # six rows; the table has more than anyone wants to scroll past
+
 _TABLE = "studies_table"
 _TAKEN = "studies_row"  # the selection that was followed last
 
 COLUMNS = {
-    "study": st.column_config.TextColumn("Study", width=190, pinned=True),
-    "verdict": st.column_config.TextColumn("Verdict", width=130),
-    "claim": st.column_config.TextColumn("The claim, in the paper's terms", width=300),
+    "study": st.column_config.TextColumn("Study", width=165, pinned=True),
+    "verdict": st.column_config.TextColumn("Verdict", width=125),
+    "comparison": st.column_config.TextColumn("Compared", width=215),
+    "claim": st.column_config.TextColumn("The claim, in the paper's terms", width=365),
     "estimate": st.column_config.TextColumn("Estimate", width=95),
     "interval": st.column_config.TextColumn("95 % interval", width=110),
     "n": st.column_config.NumberColumn("Pairs", width=55, help="Of runs with the same seed that are done"),
@@ -30,7 +34,6 @@ COLUMNS = {
         help=f"The runs of this row on the page Compare, {lens.MOST_COMPARED} at most",
     ),
     "data": st.column_config.TextColumn("Measured on", width=280),
-    "comparison": st.column_config.TextColumn("Compared", width=280),
     "runs": st.column_config.TextColumn("Runs done", width=85, help="Of the whole study"),
     "section": st.column_config.TextColumn("Section", width=100),
     "reason": st.column_config.TextColumn("In words", width=400),
@@ -44,7 +47,7 @@ def show(found: Sequence[Results], choose: Callable[[str], None]) -> None:
 
     st.dataframe(
         [row(results, line) for results, line in lines], key=_TABLE, hide_index=True, placeholder="", alt="Studies",
-        column_config=COLUMNS, on_select="rerun", selection_mode="single-row",
+        column_config=COLUMNS, on_select="rerun", selection_mode="single-row", row_height=ROW_HEIGHT, height=HEIGHT,
     )  # fmt: skip
     rows = list(st.session_state[_TABLE]["selection"]["rows"])
     if rows != st.session_state.get(_TAKEN, []):  # else a row would stand against the list of studies
@@ -72,13 +75,13 @@ def row(results: Results, line: Row) -> dict[str, Any]:
     return {
         "study": study.title or study.id,
         "verdict": line.verdict.word,
+        "comparison": compared(study, line),
         "claim": claimed(study, line),
         "estimate": _estimate(counted.value, line.unit) if counted else None,
         "interval": _interval(counted) if counted else None,
         "n": counted.n if counted else 0,
         "link": surveying.compare_link(study, line.runs) if len(line.runs) > 1 else None,
         "data": measured_on(study),
-        "comparison": line.name,
         "runs": f"{results.survey.count('done')} of {study.count()}",
         "section": study.claim.section if study.claim else "",
         "reason": line.verdict.reason,
@@ -92,6 +95,15 @@ def claimed(study: Study, line: Row) -> str:
         return study.question
     parts = (aspect.says for aspect in study.claim.aspects if line.name.startswith(aspect.says.rstrip(".")))
     return next(parts, study.claim.says)
+
+
+def compared(study: Study, line: Row) -> str:
+    """What a row sets against what, without the part of the claim that it is about."""
+    return line.name.removeprefix(claimed(study, line).rstrip(".")).strip(" ()") if _is_part(study, line) else line.name
+
+
+def _is_part(study: Study, line: Row) -> bool:
+    return line.name.startswith(claimed(study, line).rstrip("."))
 
 
 def measured_on(study: Study) -> str:

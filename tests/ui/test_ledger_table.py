@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from alexnet_explorer.studies.ledger import results_of, shipped
 from alexnet_explorer.studies.statistics import Estimate
-from alexnet_explorer.ui.ledger_table import _interval
+from alexnet_explorer.ui.ledger_table import _interval, row
 
 
 @pytest.mark.parametrize(
@@ -14,3 +15,14 @@ from alexnet_explorer.ui.ledger_table import _interval
 )
 def test_of_one_pair_there_is_no_interval_and_of_a_limit_one_end(low, high, text):
     assert _interval(Estimate(1.76, low, high, 1, None)) == text
+
+
+def test_rows_of_one_claim_say_what_tells_them_apart(tmp_path):
+    """Of relu-speed four rows have the same claim; a part of a claim is told once."""
+    study = shipped()["relu-speed"]
+    (found,) = results_of([study], tmp_path)
+    cells = [row(found, line) for line in found.rows]
+    assert study.claim
+    whole = [cell["comparison"] for cell in cells if cell["claim"] == study.claim.says]
+    assert len(set(whole)) == 4 and whole[0] == "activation tanh against relu (weights 2012, input 2012)"
+    assert [cell["comparison"] for cell in cells if cell["claim"] != study.claim.says] == [""]
