@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
+from textwrap import wrap
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ _NAMED_RUNS = 30  # points of a scatter with their own place in the legend
 _DEPTHS = (64, 224)  # of 256: a dark page swallows what is before, a light one what comes after
 _MOST_LABELS = 40  # classes whose names find room beside a confusion matrix
 _ROOM_OF_RATIOS = 1.2
+_NAME_WIDTH = 32  # characters of a line, in a chart of intervals
 _RATIOS = [digit * 10**power for power in range(-3, 4) for digit in (1, 2, 5)]  # marked on an axis
 MOST_POINTS, FEWEST_POINTS = 1000, 300  # of a line that is thinned; fewer where there are many lines
 _POINTS_IN_ALL = 10_000  # of the thinned lines of a chart: what a browser draws at once
@@ -242,11 +244,12 @@ def intervals(
         figure.update_xaxes(type="log", range=[math.log10(low), math.log10(high)], tickvals=_RATIOS)
     else:
         figure.update_xaxes(range=[low, high])
-    names = [_text(one.name) for one in lines]
+    names = [wrap(one.name, _NAME_WIDTH) for one in lines]  # on a telephone, too, there is room beside them
     figure.update_yaxes(
-        tickvals=list(range(len(lines))), ticktext=names, range=[len(lines) - 0.5, -0.5], showgrid=False
-    )
-    figure.update_layout(height=90 + 40 * len(lines), showlegend=False)
+        tickvals=list(range(len(lines))), ticktext=["<br>".join(map(_text, name)) for name in names],
+        range=[len(lines) - 0.5, -0.5], showgrid=False,
+    )  # fmt: skip
+    figure.update_layout(height=90 + (24 + 16 * max(map(len, names), default=0)) * len(lines), showlegend=False)
     return figure
 
 

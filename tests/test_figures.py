@@ -227,6 +227,13 @@ def test_a_pair_of_runs_has_a_point_and_no_line(ratio, lowest):
     assert point.mode == "markers" and list(point.x) == [0.5] and low < 0.5 < high
 
 
+def test_a_long_name_takes_several_lines_beside_its_interval():
+    long = "activation tanh against relu (weights <modern>, input standard)"
+    short, tall = (intervals([Interval(name, 1.0, 0.5, 2.0)], "x", none=0.0) for name in ("short", long))
+    name = "activation tanh against relu<br>(weights &lt;modern&gt;, input<br>standard)"
+    assert tall.layout.yaxis.ticktext[0] == name and tall.layout.height > short.layout.height
+
+
 # Comparisons
 
 
