@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,8 @@ from alexnet_explorer.report import study as study_document
 from alexnet_explorer.studies import ledger
 from alexnet_explorer.studies.ledger import find_study, own_folder, results_of, shipped
 from alexnet_explorer.studies.study import Measure, write
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 # The ids of the table of the paper's claims.
 CLAIMS = {
@@ -48,6 +52,16 @@ def test_each_claim_has_one_row_of_its_own_id():
         ids = [row.id for row in results.rows]
         assert ids[0] == results.study.id and len(set(ids)) == len(ids)
         assert all(name.startswith(f"{results.study.id}/") for name in ids[1:])
+
+
+def test_the_readme_tells_what_the_runs_that_ship_say():
+    (results,) = results_of([shipped()["relu-speed"]], ledger.SHIPPED)
+    told = re.findall(r"^\| (\w+) \| (\w+) \| ([\d.]+) \| ([\d.]+) to ([\d.]+) \| (\w+) \|$", README, re.MULTILINE)
+    assert len(told) >= 3
+    for weights, scaling, *figures, verdict in told:
+        row = next(row for row in results.rows if row.name.endswith(f"(weights {weights}, input {scaling})"))
+        assert row.estimate and row.estimate.n == 5 and row.verdict.word == verdict
+        assert figures == [f"{value:.2f}" for value in (row.estimate.value, row.estimate.low, row.estimate.high)]
 
 
 def test_what_no_study_here_can_test_says_what_it_would_take():
