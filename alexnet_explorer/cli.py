@@ -116,7 +116,7 @@ def train(
     Under torchrun, several processes train it together. With --on slurm it becomes a job, which is not waited for.
     """
     from .training.finetune import new_finetune
-    from .training.group import join
+    from .training.group import PeerLost, join
     from .training.loop import train as train_run
 
     def chosen() -> Run:
@@ -136,7 +136,10 @@ def train(
         typer.echo(run.id)
         return
     with join() as group:
-        run = group.first(chosen)
+        try:
+            run = group.first(chosen)
+        except PeerLost as error:
+            _fail(f"{error} before it began: start it again", exit_status=1)
         status = train_run(run, _show_training, group)
         if group.leads:
             typer.echo(f"{status.state}: {_summary_line(status)}", err=True)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from alexnet_explorer.inspection.verdicts import Trust
 from alexnet_explorer.launch import local
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import create_run, this_process
+from alexnet_explorer.training import group
 
 PROJECT = Path(cli.__file__).resolve().parents[1]
 
@@ -61,6 +63,17 @@ def test_a_training_that_fails_says_why_and_which_run_it_was(call, packed, tmp_p
     assert status == 1
     assert (tmp_path / "runs" / out.splitlines()[-1] / "status.json").exists()
     assert "lower train.learning_rate" in err.splitlines()[-1]
+
+
+def test_a_process_of_a_group_that_is_lost_before_the_run_begins_is_told_in_a_line(call, packed, tmp_path, monkeypatch):
+    class Lost(group.Group):
+        def first(self, make):
+            raise group.PeerLost("another process of this training ended")
+
+    monkeypatch.setattr(group, "join", lambda: nullcontext(Lost(1, 2)))
+    status, out, err = call(*TRAIN, "--runs", tmp_path / "runs")
+    assert (status, out) == (1, "")
+    assert err == "another process of this training ended before it began: start it again\n"
 
 
 @pytest.mark.parametrize(
