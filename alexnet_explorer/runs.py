@@ -192,7 +192,7 @@ class Run:
             return self.config
         try:
             settled = {f"train.{name}": env[name] for name in ("device", "precision", "threads")}
-            return self.config.with_settings({**settled, "train.compile": "on" if env.get("compiled") else "off"})
+            return self.config.with_settings(settled | ({"train.compile": "on"} if env.get("compiled") else {}))
         except (ValueError, LookupError, TypeError) as error:
             raise RunError(f"run {self.id}: its env.json cannot be read ({error})") from error
 

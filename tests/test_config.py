@@ -103,8 +103,8 @@ def test_the_digest_changes_with_every_field_and_not_with_the_order_of_the_augme
         "train.weight_decay": 0, "train.schedule": "step", "train.warm_up": 0.1,
         "train.patience": 4, "train.average": 0.5, "train.clean_passes": 2, "train.clean_images": 9, "train.until": 0.1,
         "train.until_metric": "clean/top1_error", "train.seed": 1, "train.device": "cpu",
-        "train.optimiser": "muon", "train.precision": "fp32", "train.threads": 1, "train.snapshot_layers": "conv1",
-        "train.init": "alexnet-32-relu@0123456789abcdef", "train.freeze": "conv1",
+        "train.optimiser": "muon", "train.precision": "fp32", "train.compile": "on", "train.threads": 1,
+        "train.snapshot_layers": "conv1", "train.init": "alexnet-32-relu@0123456789abcdef", "train.freeze": "conv1",
     }  # fmt: skip
     assert set(changed) == set(one.flat())
     digests = {one.with_settings({name: value}).digest() for name, value in changed.items()}

@@ -318,6 +318,8 @@ def test_what_the_machine_settled_is_part_of_what_was_computed(run):
     assert {name: values["computed"] for name, values in found.items()} == {
         "train.device": "cpu", "train.precision": "bf16", "train.threads": 3,
     }  # fmt: skip
+    (run.path / "env.json").write_text(json.dumps({**env, "compiled": True}))
+    assert run.as_computed().train.compile == "on"
     for damage in ("[]", "{", '{"device": "cpu", "precision": "fp8", "threads": 1}', "{}"):
         (run.path / "env.json").write_text(damage)
         with pytest.raises(RunError, match=f"run {run.id}: its env.json cannot be read"):
