@@ -99,11 +99,8 @@ def claimed(study: Study, line: Row) -> str:
 
 def compared(study: Study, line: Row) -> str:
     """What a row sets against what, without the part of the claim that it is about."""
-    return line.name.removeprefix(claimed(study, line).rstrip(".")).strip(" ()") if _is_part(study, line) else line.name
-
-
-def _is_part(study: Study, line: Row) -> bool:
-    return line.name.startswith(claimed(study, line).rstrip("."))
+    rest = line.name.removeprefix(claimed(study, line).rstrip("."))
+    return line.name if rest == line.name else rest.strip(" ()")
 
 
 def measured_on(study: Study) -> str:

@@ -26,3 +26,9 @@ def test_rows_of_one_claim_say_what_tells_them_apart(tmp_path):
     whole = [cell["comparison"] for cell in cells if cell["claim"] == study.claim.says]
     assert len(set(whole)) == 4 and whole[0] == "activation tanh against relu (weights 2012, input 2012)"
     assert [cell["comparison"] for cell in cells if cell["claim"] != study.claim.says] == [""]
+
+
+def test_a_study_that_asks_nothing_names_its_rows_whole(tmp_path):
+    study = shipped()["relu-speed"].model_copy(update={"claim": None})
+    (found,) = results_of([study], tmp_path)
+    assert row(found, found.rows[0])["comparison"] == "activation tanh against relu (weights 2012, input 2012)"
