@@ -5,7 +5,6 @@ A wrong value ends with one line on stderr that names it and says what is allowe
 
 from __future__ import annotations
 
-import csv
 import glob
 import json
 import re
@@ -26,7 +25,7 @@ from .catalogue import DEFAULT_MODEL, find_model, find_weights
 from .config import DECIDED_ELSEWHERE, MODEL_PRESETS, ConfigError, RunConfig, preset_config
 from .data.images import ImageError, picture_size, read_image
 from .data.packed import DataError, PackedSet, find_set, list_sets
-from .files import write_atomic
+from .files import csv_text, write_atomic
 from .inspection.methods import METHODS, SETTINGS
 from .inspection.methods import Settings as MethodSettings
 from .launch import slurm
@@ -305,10 +304,12 @@ def predict(
         _print_json({"model": loaded.name, "images": shown})
         return
     if as_csv:
-        table = csv.writer(sys.stdout, lineterminator="\n")
-        table.writerow(("path", "rank", "label", "index", "probability"))
-        for path, found in results:
-            table.writerows((path, rank, p.label, p.index, p.probability) for rank, p in enumerate(found, 1))
+        rows = [
+            (str(path), rank, p.label, p.index, p.probability)
+            for path, found in results
+            for rank, p in enumerate(found, 1)
+        ]
+        typer.echo(csv_text([("path", "rank", "label", "index", "probability"), *rows]), nl=False)
         return
     for path, found in results:
         typer.echo(f"{path}  ({loaded.title})")

@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 
 SEED = "train.seed"
 CONFIDENCE = 0.95
+ROUNDING = 1e-9  # 100 times an error of 0.28 is a little more than 28
 
 # What is told of where a run ended, in words.
 METRICS = {
@@ -37,6 +38,14 @@ METRICS = {
     "test/loss": "test loss",
     "epoch/train_loss": "training loss",
 }
+
+
+SHARES = ("dead/", "saturated/")  # of a layer's units
+
+
+def factor_of(metric: str) -> float:
+    """By what a metric is multiplied to be told: errors and shares of units are told in percent."""
+    return 100.0 if metric.endswith("_error") or metric.startswith(SHARES) else 1.0
 
 
 class Curve(NamedTuple):
@@ -167,7 +176,7 @@ class Ratio(NamedTuple):
 
 
 def reached(curve: Curve, level: float) -> Reached | None:
-    """Where a falling curve first meets a level, interpolated between the two points around it.
+    """Where a falling curve first meets a level, but for rounding; interpolated between the two points around it.
 
     A curve that begins there was there at its first point. None where the curve has no points.
     """
@@ -175,7 +184,7 @@ def reached(curve: Curve, level: float) -> Reached | None:
     x, y = curve.x[known], curve.y[known]
     if not len(x):
         return None
-    there = np.flatnonzero(y <= level)
+    there = np.flatnonzero(y <= level + ROUNDING * max(1.0, abs(level)))
     if not len(there):
         return Reached(None, float(x[-1]))
     first = int(there[0])

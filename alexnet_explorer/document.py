@@ -5,7 +5,6 @@ All text is plain: whatever it holds is shown as it stands, in each of the three
 
 from __future__ import annotations
 
-import csv
 import html
 import io
 import math
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .files import slug
+from .files import csv_text, slug
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -72,10 +71,7 @@ class Table:
 
     def to_csv(self) -> str:
         """A line of titles, and one for each row; None is empty."""
-        written = io.StringIO()
-        head = [column.title for column in self.columns]
-        csv.writer(written, lineterminator="\n").writerows([head, *self.rows])
-        return written.getvalue()
+        return csv_text([[column.title for column in self.columns], *self.rows])
 
 
 @dataclass(frozen=True)
@@ -147,7 +143,7 @@ class Document:
             archive.writestr("report.md", self._markdown(names))
             for part in self._drawn():
                 table = part.points if isinstance(part, Chart) else part
-                archive.writestr(names[id(part)], table.to_csv())
+                archive.writestr(names[id(part)], table.to_csv().encode("utf-8-sig"))  # by which Excel knows UTF-8
             for name, text in self.files.items():
                 archive.writestr(name, text)
         return packed.getvalue()

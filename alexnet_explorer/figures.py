@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from alexnet_explorer.inspection.mosaic import colour_table
+from alexnet_explorer.words import number_text
 
 if TYPE_CHECKING:
     from alexnet_explorer.comparing import Dimension
@@ -359,7 +360,7 @@ def _apart(one: Dimension) -> NDArray[np.float64]:
 
 def _shown(one: Dimension, place: int) -> str:
     value = one.values[place]
-    return f"{_text(one.name)}: {_text(one.words[int(value)]) if one.words else f'{value:.4g}'}"
+    return f"{_text(one.name)}: {_text(one.words[int(value)]) if one.words else number_text(value)}"
 
 
 def dots(rows: Sequence[str], runs: Sequence[tuple[str, Style, ArrayLike]], x_title: str) -> go.Figure:

@@ -1,11 +1,14 @@
-"""Files that are whole or absent: written beside, flushed to the disk, renamed over; their names and sizes."""
+"""Files that are whole or absent: written beside, flushed to the disk, renamed over; their names and sizes; tables."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,23 @@ def write_json(path: Path, value: Any) -> None:
 def slug(text: str) -> str:
     """`text` as a file name that is safe everywhere: lower-case letters, digits and single dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "unnamed"
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV, a line each; None is empty. Text that a spreadsheet would compute has an apostrophe before it."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows([_not_computed(cell) for cell in row] for row in rows)
+    return written.getvalue()
+
+
+def _not_computed(cell: object) -> object:
+    if not isinstance(cell, str) or cell[:1] not in ("=", "+", "-", "@", "\t", "\r"):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def size_on_disk(folder: Path) -> int:

@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from .config import DECIDED_ELSEWHERE, ConfigError, RunConfig, preset_config
 from .files import size_on_disk
@@ -39,6 +39,8 @@ _Key = tuple[bool, str]  # whether it ships with the project, and its id
 @dataclass(frozen=True)
 class Row:
     """What a list says of a run."""
+
+    __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")  # a metric may be no number
 
     id: str
     in_gallery: bool

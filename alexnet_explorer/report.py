@@ -9,7 +9,7 @@ from typing import Any
 
 from . import __version__
 from .commands import repeat_command
-from .comparing import METRICS, Track, band, value_text
+from .comparing import METRICS, Track, band, factor_of, value_text
 from .document import Cell, Chart, Code, Column, Document, Part, Section, Table, Text
 from .notes import read_notes
 from .runs import Run, differences
@@ -129,8 +129,8 @@ def learning_curves(results: Results) -> list[Chart]:
     measured = results.study.measure.metric.replace("test/", "val/")  # which falls from epoch to epoch
     charts = []
     for metric in dict.fromkeys([measured, "val/top1_error", "epoch/train_top1_error"]):
-        scale, unit = (100.0, " (%)") if metric.endswith("_error") else (1.0, "")
-        title = f"{_LEARNED.get(metric, metric)}{unit}"
+        scale = factor_of(metric)
+        title = f"{_LEARNED.get(metric, metric)}{' (%)' if scale > 1 else ''}"
         lines: list[RunCurve] = []
         points: list[list[Cell]] = []
         for place, (arm, own) in enumerate(tracks.items()):
@@ -247,7 +247,7 @@ def curves(runs: Sequence[Run], named: Mapping[str, str]) -> list[Chart]:
             colour, line, symbol = style_of(position)
             for part, dash in (("val", line), ("train", "dot")):
                 x, y = tracks[run.id].curve(f"{part}/{metric}", "epoch")
-                shown = 100 * y if metric.endswith("_error") else y
+                shown = factor_of(metric) * y
                 lines.append(RunCurve(named[run.id], colour, x.tolist(), shown.tolist(), dash, symbol=symbol))
                 points += [[named[run.id], part, *point] for point in zip(x.tolist(), shown.tolist(), strict=True)]
         alt = "Solid or dashed: validation. Dotted: training, on changed pictures and with dropout, so often higher."
@@ -317,9 +317,8 @@ def _ends(runs: Sequence[Run], named: Mapping[str, str]) -> list[Table]:
     summaries = [run.status().summary for run in runs]
     metrics = [metric for metric in METRICS if any(metric in summary for summary in summaries)]
     errors = [metric.endswith("error") for metric in metrics]
-    scales = [100.0 if error else 1.0 for error in errors]
     values = [
-        [scale * summary[metric] if metric in summary else None for metric, scale in zip(metrics, scales, strict=True)]
+        [factor_of(metric) * summary[metric] if metric in summary else None for metric in metrics]
         for summary in summaries
     ]
     signed = [

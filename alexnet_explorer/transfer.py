@@ -25,21 +25,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from .catalogue import imported_folder
 from .notes import NotesError, parse_notes
-from .runs import GALLERY, LIVE, RUN_ID, Run, RunError, free_id, trash_folder
+from .runs import EVIDENCE, GALLERY, LIVE, RUN_ID, Run, RunError, free_id, trash_folder
 from .weights_file import MAX_BYTES, WeightsError, read_header, shapes_of
 
 Progress = Callable[[float, str], None]
 
-MOST_BYTES = 4 * 2**30 - 2**26  # of a run's files together; a zip of that size needs no 64-bit directory
+MOST_BYTES = 2**31 - 2**26  # of a run's files together; a zip of that size needs no 64-bit directory
 MOST_FILES = 1000
 MOST_CONFUSED = 5000  # classes of a run with mistakes
 MOST_RATIO = 200  # unpacked to packed; rows of metrics come to 30
 _SMALL = 2**20
 _CHUNK = 2**20
 _DIRECTORY_BYTES = 2**19  # of a zip with so few files
+_END_BYTES = 20 + 22 + 2**16  # the pointer to a 64-bit directory, the end of the other one, and the longest comment
 _PART = ".import-"  # what the name of the folder begins with into which a zip is unpacked
 _LEFT_AFTER = 24 * 3600.0  # seconds after which nobody unpacks into it any more
 
@@ -47,14 +49,14 @@ _LEFT_AFTER = 24 * 3600.0  # seconds after which nobody unpacks into it any more
 _FILES: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"(config|env|status|notes|readings)\.json|CARD\.md"), _SMALL),
     (re.compile(r"mistakes\.json"), 64 * _SMALL),
-    (re.compile(r"metrics\.jsonl"), 512 * _SMALL),
+    (re.compile(r"metrics\.jsonl"), 64 * _SMALL),
     (re.compile(r"events\.out\.tfevents\.[A-Za-z0-9._-]{1,150}"), 512 * _SMALL),
     (re.compile(r"checkpoints/[A-Za-z0-9][A-Za-z0-9_-]{0,100}\.safetensors"), MAX_BYTES),
 )
 _FIRST_EVENT = b"brain.Event:2"
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, ValueError)
 
-_ROW = TypeAdapter(dict[str, float])
+_METRIC = re.compile(r"[\w./-]{1,100}")
 _COUNTERS = TypeAdapter(dict[str, float | list[float]])
 
 
@@ -75,8 +77,10 @@ def export_run(run: Run, file: Path, progress: Progress = lambda share, text: No
         found = {path.relative_to(run.path).as_posix(): path for path in sorted(run.path.rglob("*")) if path.is_file()}
         files = {name: path for name, path in found.items() if most_bytes(name)}
         sizes = {name: path.stat().st_size for name, path in files.items()}
+        if large := [name for name, size in sizes.items() if size > most_bytes(name)]:
+            raise RunError(f"run {run.id} cannot be exported, as {large[0]} is very large: copy its folder instead")
         if len(files) > MOST_FILES or sum(sizes.values()) > MOST_BYTES:
-            raise RunError(f"run {run.id} is too large for a zip file, which holds 4 GB: copy its folder instead")
+            raise RunError(f"run {run.id} is too large for a zip file, which holds 2 GB: copy its folder instead")
         done = 0
         with zipfile.ZipFile(part, "w") as archive:
             for name, path in files.items():
@@ -117,7 +121,7 @@ def import_run(source: Path | IO[bytes], root: Path, progress: Progress = lambda
                 _unpack(archive, members, part, progress)
             progress(0.95, "checking the files")
             _check(Run(part), members)
-            name = free_id(run_id, root, GALLERY, trash_folder(root), imported_folder(root))
+            name = free_id(run_id, root, GALLERY, EVIDENCE, trash_folder(root), imported_folder(root))
             progress(1, "checked")
             return Run(part.rename(root / name))
         except RunError:
@@ -139,7 +143,7 @@ def _sweep(root: Path) -> None:
 def _check_directory(file: IO[bytes]) -> None:
     """Before the list of a zip's files is read into memory: that it is short. Raises RunError."""
     size = file.seek(0, 2)
-    file.seek(max(0, size - 2**16 - 22))
+    file.seek(max(0, size - _END_BYTES))
     end = file.read()
     at = end.rfind(b"PK\5\6")
     if at < 0 or len(end) < at + 22:
@@ -176,7 +180,7 @@ def _members(archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]
     if missing := [name for name in ("config.json", "status.json") if name not in members]:
         raise RunError(f"this zip is not that of a run: {missing[0]} is missing")
     if len(members) > MOST_FILES or sum(member.file_size for member in members.values()) > MOST_BYTES:
-        raise RunError(f"this zip holds more than {MOST_FILES} files or 4 GB, and no run does")
+        raise RunError(f"this zip holds more than {MOST_FILES} files or 2 GB, and no run does")
     return run_id, members
 
 
@@ -224,15 +228,23 @@ def _check(run: Run, names: Iterable[str]) -> None:
 
 
 def _settle(run: Run) -> None:
-    """A run that was at work elsewhere is interrupted here; any other status stays as it is."""
+    """A run that was at work elsewhere is interrupted here, and none waits in a Slurm; the rest stays as it is."""
     status = run.recorded_status()
-    figures = [value for value in vars(status).values() if isinstance(value, float)]
-    if not all(math.isfinite(value) and value >= 0 for value in [*figures, status.step, status.epochs, status.pid]):
-        raise RunError("status.json is damaged (a figure is not a number, or below 0)")
+    figures = [value for value in vars(status).values() if isinstance(value, int | float)]
+    if not all(_is_figure(value) and 0 <= value < math.inf for value in figures):
+        raise RunError("status.json is damaged (a figure is not a number, below 0, or beyond all counting)")
+    settled = replace(status, job="")
     if status.state in LIVE and status.pid:
         message = "it was at work on another machine when it was exported; it can be resumed"
         nobody: dict[str, Any] = {"host": "", "pid": 0, "pid_started": 0.0, "heartbeat": 0.0, "seconds_left": None}
-        run.write_status(replace(status, state="interrupted", message=message, **nobody))
+        settled = replace(settled, state="interrupted", message=message, **nobody)
+    if settled != status:
+        run.write_status(settled)
+
+
+def _is_figure(value: object) -> bool:
+    """A number that 64 bits can hold; JSON knows longer ones."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
 
 
 def _check_mistakes(run: Run) -> None:
@@ -253,7 +265,10 @@ def _check_metrics(run: Run) -> None:
         with (run.path / "metrics.jsonl").open("rb") as file:
             for line in file:
                 if line.endswith(b"\n") and line.strip():
-                    row = _ROW.validate_json(line)
+                    row = from_json(line)
+                    known = isinstance(row, dict) and all(map(_METRIC.fullmatch, row))
+                    if not known or b"\r" in line or not all(map(_is_figure, row.values())):
+                        raise ValueError
                     if not all(math.isfinite(row[name]) for name in ("step", "epoch", "seconds")):
                         raise ValueError
     except FileNotFoundError:

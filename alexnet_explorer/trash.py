@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .files import size_on_disk
-from .runs import GALLERY, Run, RunError, find_run, free_id, list_runs, trash_folder
+from .runs import EVIDENCE, GALLERY, Run, RunError, find_run, free_id, list_runs, trash_folder
 
 
 def list_trash(root: Path) -> list[Run]:
@@ -18,7 +18,7 @@ def list_trash(root: Path) -> list[Run]:
 def restore(deleted: Run, root: Path) -> Run:
     """Bring a deleted run back, under another id where its own is taken by now. Raises RunError."""
     try:
-        return Run(deleted.path.rename(root / free_id(deleted.id, root, GALLERY)))
+        return Run(deleted.path.rename(root / free_id(deleted.id, root, GALLERY, EVIDENCE)))
     except OSError as error:
         raise RunError(f"run {deleted.id} cannot be restored: {error.strerror}") from error
 

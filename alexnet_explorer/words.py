@@ -10,3 +10,8 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{rest} s" if not minutes else f"{minutes} min" if minutes > 9 else f"{minutes} min {rest:02} s"
+
+
+def number_text(value: float) -> str:
+    """A number in four digits, a whole one in all of its own: seeds and numbers of parameters stay apart."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e9 else f"{value:.4g}"

@@ -34,7 +34,7 @@ WAYS = (
     ("activations", "Follow a picture through", "Every layer's maps, from pixels to meaning."),
     ("arithmetic", "Check its sums", "Any number of any layer, term by term, back to the pixels."),
     ("neighbours", "Find what it takes for alike", "The pictures nearest in its last hidden layer, and in pixels."),
-    ("saliency", "Ask it why", "Which pixels the answer hangs on, by five methods."),
+    ("saliency", "Ask it why", "Which pixels the answer hangs on, and whether the map that says so can be believed."),
     (
         "train",
         "Train your own",

@@ -17,6 +17,7 @@ from alexnet_explorer.comparing import (
     confusion_matrix,
     dimension,
     disagreement,
+    factor_of,
     groups,
     ratio,
     reached,
@@ -70,6 +71,12 @@ def test_between_two_points_it_is_a_line():
     assert reached(curve([0, 1, 2], [1, np.nan, 0]), 0.5) == Reached(1, 2)
     assert reached(curve([0, 1], [1, 0.6]), 0.5) == Reached(None, 1)
     assert reached(curve([], []), 0.5) is None
+
+
+@pytest.mark.parametrize("thousandths", range(1, 1000))
+def test_an_error_that_is_shown_as_reached_is_reached(thousandths):
+    percent = factor_of("val/top1_error") * np.array([1.0, thousandths / 1000])
+    assert reached(curve([0, 1], percent), round(thousandths / 10, 1)).at == pytest.approx(1)
 
 
 @given(curves, numbers, numbers)

@@ -1,6 +1,7 @@
 """The list of runs: the same rows from the index and from the files, whatever becomes of the index."""
 
 import json
+import math
 import shutil
 import sqlite3
 import subprocess
@@ -116,6 +117,19 @@ def test_damaged_rows_and_those_of_another_version_are_read_again(root, monkeypa
     read = reads(monkeypatch)
     assert own(Listing(root).rows()) == own(as_files_say(root))
     assert {run.id for run in list_runs(root, gallery=False)} <= set(read)
+
+
+def test_a_run_whose_metrics_are_no_numbers_is_kept_in_the_index(root, small, monkeypatch):
+    run = create_run(small(), root)
+    run.write_status(Status(state="failed", summary={"clean/loss": float("nan"), "val/loss": float("inf")}))
+    Listing(root).rows()
+    read = reads(monkeypatch)
+    found = next(row for row in Listing(root).rows() if row.id == run.id)
+    assert (
+        run.id not in read
+        and math.isnan(found.status.summary["clean/loss"])
+        and found.status.summary["val/loss"] == math.inf
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_listed(root, monkeypatch):

@@ -19,8 +19,9 @@ from PIL import Image
 
 from alexnet_explorer import transfer
 from alexnet_explorer.notes import Notes
-from alexnet_explorer.runs import Run, RunError, create_run, find_run, list_runs, this_process
+from alexnet_explorer.runs import EVIDENCE, Run, RunError, create_run, find_run, list_runs, this_process
 from alexnet_explorer.transfer import export_run, import_run
+from alexnet_explorer.trash import restore
 from alexnet_explorer.weights import load_weights
 
 CONFIG, STATUS = "config.json", "status.json"
@@ -114,6 +115,29 @@ def test_a_run_that_was_at_work_is_interrupted(parts, tmp_path):
     run = import_run(pack(parts | {STATUS: json.dumps(status)}), tmp_path)
     assert run.status().state == "interrupted" and run.status().pid == 0 and run.status().host == ""
     assert run.status().summary == json.loads(parts[STATUS])["summary"]
+
+
+def test_no_run_that_is_brought_waits_in_a_slurm(parts, tmp_path):
+    """Its job is another cluster's, or no job at all but an option of scancel's."""
+    waiting = changed(parts[STATUS], state="queued", pid=0, job="--me")
+    run = import_run(pack(parts | {STATUS: waiting}), tmp_path)
+    assert (run.status().state, run.status().job) == ("queued", "")
+
+
+def test_a_stranger_does_not_take_the_place_of_a_run_that_the_ledger_rests_on(parts, tmp_path):
+    name = min(path.name for path in EVIDENCE.iterdir())
+    run = import_run(pack(parts, run_id=name), tmp_path)
+    assert run.id == f"{name}-2" and find_run(name, tmp_path).is_evidence
+    deleted = run.delete().path.rename(tmp_path / ".trash" / name)
+    assert restore(Run(deleted), tmp_path).id == f"{name}-2"
+
+
+def test_a_file_that_would_not_be_taken_back_is_not_exported(tmp_path, small, monkeypatch):
+    run = create_run(small(), tmp_path)
+    monkeypatch.setattr(transfer, "most_bytes", lambda name: 10)
+    with pytest.raises(RunError, match="very large: copy its folder"):
+        export_run(run, tmp_path / "run.zip")
+    assert not (tmp_path / "run.zip").exists()
 
 
 def test_a_run_at_work_is_not_exported(tmp_path, small):
@@ -210,6 +234,7 @@ def changed(data, **values):
         (STATUS, {"state": "hacked"}, "status.json is damaged"),
         (STATUS, {"epoch": float("inf")}, "status.json is damaged"),
         (STATUS, {"seconds": -1.0}, "status.json is damaged"),
+        (STATUS, {"step": 10**400}, "status.json is damaged"),
         ("env.json", b"[" * 10_000, "damaged"),
         ("env.json", b'{"device": "/bin/sh"}', "env.json"),
         ("notes.json", b'{"name": 3}', "notes"),
@@ -219,6 +244,15 @@ def changed(data, **values):
         ("metrics.jsonl", b'{"step": 1, "epoch": 1}\n', "metrics.jsonl is damaged"),
         ("metrics.jsonl", b'{"step": NaN, "epoch": 1, "seconds": 1}\n', "metrics.jsonl is damaged"),
         ("metrics.jsonl", b'{"step": 1, "epoch": 1, "seconds": 1, "x": "<script>"}\n', "metrics.jsonl is damaged"),
+        ("metrics.jsonl", b'{"step": 1, "epoch": 1, "seconds": 1, "val/loss": "0.5"}\n', "metrics.jsonl is damaged"),
+        ("metrics.jsonl", b'{"step": 1, "epoch": 1, "seconds": 1, "val/loss": null}\n', "metrics.jsonl is damaged"),
+        (
+            "metrics.jsonl",
+            b'{"step": 1, "epoch": 1, "seconds": 1, "x": 1%s}\n' % (b"0" * 400),
+            "metrics.jsonl is damaged",
+        ),
+        ("metrics.jsonl", b'{"step": 1, "epoch": 1,\r "seconds": 1}\n', "metrics.jsonl is damaged"),
+        ("metrics.jsonl", b'{"step": 1, "epoch": 1, "seconds": 1, "<a href=//x>": 1}\n', "metrics.jsonl is damaged"),
         ("metrics.jsonl", b"", "does not fit the other files"),  # the checkpoint has rows before it
         ("CARD.md", b"\xff", "not text"),
         ("events.out.tfevents.1", b"MZ", "not an event file"),

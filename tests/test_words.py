@@ -1,6 +1,8 @@
+import math
+
 import pytest
 
-from alexnet_explorer.words import duration
+from alexnet_explorer.words import duration, number_text
 
 
 @pytest.mark.parametrize(
@@ -16,3 +18,11 @@ from alexnet_explorer.words import duration
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(20262.0, "20262"), (-3.0, "-3"), (0.0123456, "0.01235"), (1e12, "1e+12"), (math.nan, "nan"), (math.inf, "inf")],
+)
+def test_whole_numbers_keep_all_of_their_digits(value, text):
+    assert number_text(value) == text

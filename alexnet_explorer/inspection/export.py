@@ -6,7 +6,6 @@ write(Path("looked"), contents)
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..files import csv_text
 from ..weights import LoadedModel
 from .activations import statistics, walk
 from .filters import filters, kernels
@@ -131,9 +131,7 @@ def _layout(count: int, side: int) -> _Layout:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows([head, *rows])
-    return written.getvalue().encode()
+    return csv_text([head, *rows]).encode()
 
 
 def _arrays(maps: Mapping[str, Array]) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from alexnet_explorer.files import csv_text
 
 if TYPE_CHECKING:
     from alexnet_explorer.model import AlexNet
@@ -58,9 +58,7 @@ class Step:
     def to_csv(self) -> str:
         """`table` as a CSV file."""
         columns = self.table()
-        written = io.StringIO()
-        csv.writer(written, lineterminator="\n").writerows([[*columns], *zip(*columns.values(), strict=True)])
-        return written.getvalue()
+        return csv_text([[*columns], *zip(*columns.values(), strict=True)])
 
 
 @dataclass(frozen=True, eq=False)

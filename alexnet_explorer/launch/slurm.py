@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -33,6 +34,8 @@ WARNING_SECONDS = 120  # before a job's time is over
 ANSWER_SECONDS = 30.0  # for which a command of Slurm is waited for
 NOTED_SECONDS = 60.0  # until a job reads in the run's status that it was submitted: file systems of clusters lag
 KILLED_SECONDS = 120.0  # until Slurm ends a job that asked to go back into the queue
+
+_JOB = re.compile(r"\d+(_\d+)?")  # a status may be a stranger's, and scancel has options
 
 # It becomes a line of the job's script: nothing that could begin another line.
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:@-]*$", max_length=100)]
@@ -161,7 +164,9 @@ def jobs() -> dict[str, Job] | None:
 
 
 def cancel(job: str) -> None:
-    """End a job; one that is gone is well. Raises RunError where Slurm does not answer."""
+    """End a job; one that is gone is well. Raises RunError where Slurm does not answer, or that is no job's id."""
+    if not _JOB.fullmatch(job):
+        raise RunError(f"{job!r} is not the id of a job: the run's status.json is damaged")
     _say(["scancel", job])
 
 

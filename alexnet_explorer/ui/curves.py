@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from alexnet_explorer import figures
-from alexnet_explorer.comparing import Axis
+from alexnet_explorer.comparing import Axis, factor_of
 from alexnet_explorer.ui.history import PARTS, Kept, Row
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ CHART_HEIGHT, LOW_CHART_HEIGHT = 320, 180  # pixels
 
 AXES: dict[Axis, str] = {"epoch": "epoch", "step": "step", "seconds": "time", "images": "images seen"}
 METRICS = {"loss": "loss (cross-entropy, nats)", "top1_error": "top-1 error (%)"}
-SHARES = ("dead/", "saturated/")
 # What is longer than so many seconds is told in this unit.
 UNITS = ((2 * 3600.0, "h", 3600.0), (180.0, "min", 60.0), (0.0, "s", 1.0))
 
@@ -42,7 +41,7 @@ class Scales:
 
     def points(self, rows: Sequence[Row], metric: str, unit: float) -> tuple[list[float], list[float]]:
         """x and y of the rows that have a metric: x in `along`'s unit, shares of images or units in percent."""
-        factor = 100.0 if metric.endswith("_error") or metric.startswith(SHARES) else 1.0
+        factor = factor_of(metric)
         found = [(row[self.axis] / unit, factor * row[metric]) for row in rows if metric in row and self.axis in row]
         return [x for x, _ in found], [y for _, y in found]
 

@@ -32,11 +32,11 @@ def offer(
 
     `name`: of the files, in words; characters that a file name should not have become hyphens.
     """
-    files: dict[str, Callable[[], bytes | str]] = {}
+    files: dict[str, Callable[[], bytes]] = {}
     if png:
         files["png"] = lambda: to_png(png())
     if csv:
-        files["csv"] = csv
+        files["csv"] = lambda: csv().encode("utf-8-sig")  # by which Excel knows UTF-8
     if npz:
         files["npz"] = lambda: pack(npz())
     with st.container(horizontal=True, gap="small") if len(files) > 1 else nullcontext():

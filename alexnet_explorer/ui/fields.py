@@ -7,13 +7,13 @@ from typing import Any
 
 import streamlit as st
 
-from alexnet_explorer.comparing import Curve, Dimension, Track, dimension
+from alexnet_explorer.comparing import Curve, Dimension, Track, dimension, factor_of
 from alexnet_explorer.figures import scatter
 from alexnet_explorer.runs import differences
 from alexnet_explorer.ui import own_link, parallel
 from alexnet_explorer.ui.comparison import Compared, known_tracks
 from alexnet_explorer.ui.curves import draw
-from alexnet_explorer.ui.overlays import choose_goal, factor_of
+from alexnet_explorer.ui.overlays import choose_goal
 from alexnet_explorer.ui.results import GOAL, TO_GOAL, Result, results, to_goal
 from alexnet_explorer.ui.text import plain
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from alexnet_explorer.figures import colour_of, histogram, histograms, shares
+from alexnet_explorer.files import csv_text
 from alexnet_explorer.inspection.mosaic import RGB, as_colours, colourise, mosaic
 from alexnet_explorer.ui import clickable, downloads, lens, own_link, sending
 from alexnet_explorer.ui.text import plain
@@ -372,12 +371,8 @@ def table(look: Look, kernels: Kernels) -> str:
         columns |= {"colour_share": filters.colourfulness(weights), "hue_degrees": filters.hues(weights)}
     if sees_picture(look):
         columns["orientation_degrees"] = filters.orientations(weights)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for line in zip(*columns.values(), strict=True):
-        writer.writerow(["" if np.isnan(value) else f"{value:.6g}" for value in line])
-    return text.getvalue()
+    rows = [["" if np.isnan(value) else f"{value:.6g}" for value in row] for row in zip(*columns.values(), strict=True)]
+    return csv_text([columns, *rows])
 
 
 def _norm_scale(all_: Sequence[Kernels]) -> Scale:

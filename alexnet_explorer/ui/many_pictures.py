@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from alexnet_explorer.data.images import read_image
+from alexnet_explorer.files import csv_text
 from alexnet_explorer.inspection.picture_sets import PictureSet
 from alexnet_explorer.ui import downloads, picture_sets, pictures, working
 from alexnet_explorer.ui.text import plain
@@ -133,12 +132,10 @@ def _line(row: Row, shown: int, known: bool) -> dict[str, str | float | None]:
 
 def as_csv(rows: Sequence[Row], shown: int) -> str:
     """The table, with probabilities from 0 to 1, and in the last column why a picture could not be read."""
-    file = io.StringIO()
-    writer = csv.writer(file)
     pairs = [f"{what} {n}" for n in range(1, shown + 1) for what in ("class", "probability")]
-    writer.writerow(["picture", "shows", "network", *pairs, "error"])
+    table = [["picture", "shows", "network", *pairs, "error"]]
     for row in rows:
         values = [value for p in row.predictions for value in (p.label, f"{p.probability:.6f}")]
         values += [""] * (2 * shown - len(values))
-        writer.writerow([row.picture, row.shows or "", row.network, *values, row.error])
-    return file.getvalue()
+        table.append([row.picture, row.shows or "", row.network, *values, row.error])
+    return csv_text(table)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from alexnet_explorer.figures import likeness
+from alexnet_explorer.files import csv_text
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import downloads, networks, own_link, picture_sets, working
 from alexnet_explorer.ui.text import plain, shorten
@@ -163,22 +162,10 @@ def _pairs(first: Look, look: Look, found: Match) -> None:
             alt=f"Units of {first.model.title}, their partners in {look.model.title}, and their correlation",
         )  # fmt: skip
         downloads.offer(f"pairs {look.model.name}", f"{first.layer} {first.model.title} {look.model.title}",
-                        csv=lambda: _table_of_pairs(rows),
+                        csv=lambda: csv_text([rows[0], *(row.values() for row in rows)]),
                         npz=lambda: {"partners": found.partners, "correlations": found.correlations})  # fmt: skip
 
 
-def _table_of_pairs(rows: Sequence[Mapping[str, object]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def _table_of_layers(one: Likeness) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["layer", *one.others])
-    for layer, values in zip(one.layers, one.cka, strict=True):
-        writer.writerow([layer, *(f"{value:.4f}" for value in values)])
-    return text.getvalue()
+    rows = [[layer, *(f"{value:.4f}" for value in values)] for layer, values in zip(one.layers, one.cka, strict=True)]
+    return csv_text([["layer", *one.others], *rows])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from alexnet_explorer.files import csv_text
 from alexnet_explorer.ui import clickable, downloads, frame, lens, picture_sets, thumbnails, views, working
 from alexnet_explorer.ui.text import plain
 
@@ -210,11 +209,9 @@ def _own_class(found: Nearest, picture: Picture, among: PictureSet) -> str:
 
 def table(found: Nearest, among: PictureSet) -> str:
     """All pictures of a set as CSV, the nearest first: place, number in the set, distance, label."""
-    written = io.StringIO()
     rows = [(place, number, distance, among.label(number) or "")
             for place, (number, distance) in enumerate(zip(*_lists(found), strict=True), 1)]  # fmt: skip
-    csv.writer(written, lineterminator="\n").writerows([("place", "picture", "distance", "label"), *rows])
-    return written.getvalue()
+    return csv_text([("place", "picture", "distance", "label"), *rows])
 
 
 def _lists(found: Nearest) -> tuple[list[int], list[float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from alexnet_explorer.comparing import (
     Track,
     all_but_the_seed,
     band,
+    factor_of,
     groups,
     ratio,
     reached,
@@ -83,7 +84,8 @@ def show(runs: Sequence[Compared]) -> None:
         st.info("These runs have written no metrics so far.")
         return
     choice = _choose(runs, metrics)
-    lines = grouped(runs, choice.fields)
+    measured = {name for name, track in found.items() if np.isfinite(track.curve(choice.metric, "epoch").y).any()}
+    lines = grouped(runs, choice.fields, measured)
     drawn = {line: along(line, found, choice, choice.metric, choice.scales.axis) for line in lines}
     goal = choose_goal(choice.metric, [Curve(*_points(curve)) for curve in drawn.values()])
     _chart(choice, drawn, found, goal)
@@ -106,11 +108,6 @@ def title_of(metric: str) -> str:
         if metric.startswith(prefix):
             return f"{words} {metric.removeprefix(prefix)}"
     return metric
-
-
-def factor_of(metric: str) -> float:
-    """Errors and shares of units are told in percent."""
-    return 100.0 if metric.endswith("_error") or metric.startswith(("dead/", "saturated/")) else 1.0
 
 
 def _choose(runs: Sequence[Compared], metrics: Sequence[str]) -> Choice:
@@ -155,15 +152,20 @@ def _choose(runs: Sequence[Compared], metrics: Sequence[str]) -> Choice:
     return Choice(metric, by_fields, spread, training, scales)
 
 
-def grouped(runs: Sequence[Compared], fields: Sequence[str] | None) -> list[Line]:
-    """A line a run, or a line a group of runs that agree in the fields; the baseline's is the first, in grey."""
+def grouped(runs: Sequence[Compared], fields: Sequence[str] | None, measured: Collection[str]) -> list[Line]:
+    """A line a run, or a line a group of runs that agree in the fields; the baseline's is the first, in grey.
+
+    `measured`: the ids of the runs that have values so far. A group's name says how many of its runs its mean is of.
+    """
     if fields is None:
         return [Line(one.name, one.style, (one.run.id,)) for one in runs]
     found = groups({one.run.id: one.config for one in runs}, fields)
-    return [
-        Line(f"{name} ({len(ids)} run{'s' * (len(ids) > 1)})", style_of(place), tuple(ids))
-        for place, (name, ids) in enumerate(found.items())
-    ]
+    lines = []
+    for place, (name, ids) in enumerate(found.items()):
+        count = sum(run in measured for run in ids)
+        of = f"{count} of {len(ids)}" if count < len(ids) else f"{count}"
+        lines.append(Line(f"{name} ({of} run{'s' * (len(ids) > 1)})", style_of(place), tuple(ids)))
+    return lines
 
 
 def along(line: Line, found: Mapping[str, Track], choice: Choice, metric: str, axis: Axis) -> RunCurve:
@@ -241,10 +243,11 @@ class Goal:
 
 def choose_goal(metric: str, drawn: Sequence[Curve]) -> Goal | None:
     """The slider of a level that curves are to reach; only what should fall has one. The usual: where all come."""
-    lowest = [float(np.nanmin(curve.y)) for curve in drawn if np.isfinite(curve.y).any()]
+    numbers = [values for curve in drawn if len(values := curve.y[np.isfinite(curve.y)])]
+    lowest = [float(values.min()) for values in numbers]
     if not lowest or not metric.endswith(("error", "loss")):
         return None
-    high = max(float(np.nanmax(curve.y)) for curve in drawn if np.isfinite(curve.y).any())
+    high = max(float(values.max()) for values in numbers)
     step = 0.1 if metric.endswith("error") else 10.0 ** math.floor(math.log10(max(high - min(lowest), 1e-6) / STEPS))
     low, high = (round(step * ceiling, 6) for ceiling in (math.floor(min(lowest) / step), math.ceil(high / step)))
     if high <= low:

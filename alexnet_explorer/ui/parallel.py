@@ -14,6 +14,7 @@ import streamlit as st
 
 from alexnet_explorer.comparing import Dimension
 from alexnet_explorer.figures import Style
+from alexnet_explorer.words import number_text
 
 HEIGHT = 380  # pixels
 FEW = 8  # values of a setting that each have a tick, as far from one another as there is room
@@ -46,7 +47,7 @@ def axis(one: Dimension, *, apart: bool = False) -> dict[str, Any]:
     distinct = np.arange(len(one.words)) if one.words else np.unique(one.values[np.isfinite(one.values)])
     if one.words or len(distinct) < 2 or (apart and len(distinct) <= FEW):
         places = np.linspace(0, 1, len(distinct)) if len(distinct) > 1 else np.full(len(distinct), 0.5)
-        texts = one.words or [f"{value:.4g}" for value in distinct]
+        texts = one.words or [number_text(float(value)) for value in distinct]
         at = np.full(len(one.values), np.nan)
         if len(distinct):
             there = np.isfinite(one.values)
@@ -56,7 +57,7 @@ def axis(one: Dimension, *, apart: bool = False) -> dict[str, Any]:
         round_numbers = _round_numbers(low, high)
         places, at = (np.asarray(values) - low for values in (round_numbers, one.values))
         places, at = places / (high - low), at / (high - low)
-        texts = [f"{value:.6g}" for value in round_numbers]
+        texts = [f"{value:.10g}" for value in round_numbers]
     return {
         "title": one.name,
         "ticks": [[round(float(place), 4), text] for place, text in zip(places, texts, strict=True)],
@@ -82,7 +83,7 @@ def _text(one: Dimension, place: int) -> str:
     value = one.values[place]
     if not math.isfinite(value):
         return "–"
-    return one.words[int(value)] if one.words else f"{value:.4g}"
+    return one.words[int(value)] if one.words else number_text(value)
 
 
 @st.cache_resource(show_spinner=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from alexnet_explorer.data.samples import SAMPLES, Truth, places
 from alexnet_explorer.figures import prediction_bars
+from alexnet_explorer.files import csv_text
 from alexnet_explorer.inspection.mosaic import RGB, as_colours, mosaic
 from alexnet_explorer.ui import downloads, exhibits, thumbnails
 from alexnet_explorer.ui.exhibits import Exhibit
@@ -70,11 +69,8 @@ def table(loaded: LoadedModel, shares: Array) -> str:
     """All classes as CSV, the most probable first."""
     from alexnet_explorer.inspection.predict import best
 
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(["class", "index", "probability"])
-    writer.writerows((p.label, p.index, f"{p.probability:.8f}") for p in best(loaded, shares, len(shares)))
-    return file.getvalue()
+    rows = [(p.label, p.index, f"{p.probability:.8f}") for p in best(loaded, shares, len(shares))]
+    return csv_text([("class", "index", "probability"), *rows])
 
 
 def truth(look: Look, shares: Array) -> str:
@@ -222,14 +218,12 @@ def votes_table(loaded: LoadedModel, found: TenCrops) -> str:
     """The crops and their average as CSV, with the first three classes of each."""
     from alexnet_explorer.inspection.predict import PLACES, best
 
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(["crop", "mirrored", *(f"{what}{n}" for n in (1, 2, 3) for what in ("class", "probability"))])
+    table = [["crop", "mirrored", *(f"{what}{n}" for n in (1, 2, 3) for what in ("class", "probability"))]]
     named = [(place, mirrored) for mirrored in ("no", "yes") for place in PLACES]
     for (place, mirrored), shares in zip([*named, ("average", "")], [*found.shares, found.average], strict=True):
         first = best(loaded, shares, 3)
-        writer.writerow([place, mirrored, *(value for p in first for value in (p.label, f"{p.probability:.6f}"))])
-    return file.getvalue()
+        table.append([place, mirrored, *(value for p in first for value in (p.label, f"{p.probability:.6f}"))])
+    return csv_text(table)
 
 
 def crop_pixels(networks: int) -> int:

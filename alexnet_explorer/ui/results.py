@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alexnet_explorer.comparing import METRICS, Axis, Track, reached
+from alexnet_explorer.comparing import METRICS, Axis, Track, factor_of, reached
 from alexnet_explorer.ui.comparison import Compared
-from alexnet_explorer.ui.overlays import factor_of, known_metrics, title_of
+from alexnet_explorer.ui.overlays import known_metrics, title_of
 
 GOAL = "val/top1_error"
 TO_GOAL: dict[str, Axis] = {"reach/epochs": "epoch", "reach/seconds": "seconds"}  # what takes an error to be chosen
@@ -28,12 +28,12 @@ class Result:
 def results(runs: Sequence[Compared], tracks: Mapping[str, Track]) -> dict[str, Result]:
     """All that any of the runs has, by the names that links say. Those of `TO_GOAL` are found by `to_goal` instead."""
     summaries = {one.run.id: one.run.status().summary for one in runs}
+    curves = known_metrics(list(tracks.values()))
     found = {
-        name: Result(_with_unit(name, title), _summarised(name, summaries))
+        name: Result(title_of(name) if name in curves else _with_unit(name, title), _summarised(name, summaries))
         for name, title in METRICS.items()
         if any(name in summary for summary in summaries.values())
     }
-    curves = known_metrics(list(tracks.values()))
     if GOAL in curves:
         found |= {name: Result(f"{name.rpartition('/')[2]} to a validation error", lambda one: None)
                   for name in TO_GOAL}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections import Counter
@@ -135,7 +136,7 @@ def _texts(row: Row) -> str:
 
 def _equals(found: Any, wanted: str) -> bool:
     """As text, as a number, as one of several (`relu,tanh`), or as one of a run's tags."""
-    text = shown(found).lower()
+    text = shown(found).lower().replace('"', "")  # which a filter cannot say
     if text == wanted:
         return True
     if isinstance(found, bool):
@@ -209,13 +210,15 @@ class Group:
 
 
 def grouped(rows: Sequence[Row], field: str, metric: str) -> list[Group]:
-    """The groups of a field, the best mean first."""
+    """The groups of a field, the best mean first. A run with several tags is in the group of each."""
     found: dict[str, list[float | None]] = {}
     for row in rows:
-        found.setdefault(shown(value(row, field)), []).append(METRICS[metric][1](row))
+        own = value(row, field)
+        for one in own if isinstance(own, tuple) and own else [own]:
+            found.setdefault(shown(one), []).append(METRICS[metric][1](row))
     groups = []
     for text, numbers in found.items():
-        known = [number for number in numbers if number is not None]
+        known = [number for number in numbers if number is not None and math.isfinite(number)]
         if not known:
             groups.append(Group(text, len(numbers)))
             continue

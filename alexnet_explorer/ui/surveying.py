@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from alexnet_explorer.comparing import factor_of
 from alexnet_explorer.data.packed import DataError, find_set
 from alexnet_explorer.studies.ledger import results_of
 from alexnet_explorer.studies.results import Results
@@ -15,7 +16,7 @@ from alexnet_explorer.studies.study import Study
 from alexnet_explorer.studies.survey import Shelf, Survey, survey
 from alexnet_explorer.training.code import code_digest
 from alexnet_explorer.ui import lens
-from alexnet_explorer.ui.overlays import BUT_SEED, factor_of
+from alexnet_explorer.ui.overlays import BUT_SEED
 from alexnet_explorer.ui.settings import runs_folder
 
 

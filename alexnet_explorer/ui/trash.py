@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
@@ -25,13 +26,12 @@ def show() -> None:
     if done and done.result is None:
         st.error(plain(done.message), icon=":material/error:")
     elif done:
-        st.success(f"The trash is empty: {done.result} freed.", icon=":material/check:")
+        st.success(f"Removed: {done.result} freed.", icon=":material/check:")
         working.forget("empty")
     if not deleted:
         st.session_state.pop(_ASKED, None)
         return
-    count = f"{len(deleted):,} run{'s' if len(deleted) > 1 else ''}"
-    with st.expander(f"Trash: {count}", icon=":material/delete:", expanded=_ASKED in st.session_state):
+    with st.expander(f"Trash: {_count(deleted)}", icon=":material/delete:", expanded=_ASKED in st.session_state):
         for run in deleted[:MOST_SHOWN]:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.button("Restore", icon=":material/restore_from_trash:", key=f"restore_{run.id}", on_click=_restore,
@@ -39,15 +39,20 @@ def show() -> None:
                 st.markdown(_title(run), width="content")
         if len(deleted) > MOST_SHOWN:
             st.caption(f"and {len(deleted) - MOST_SHOWN:,} more, in {plain(str(deleted[0].path.parent))}")
-        _emptying(deleted, count)
+        _emptying(deleted)
 
 
-def _emptying(deleted: list[Run], count: str) -> None:
+def _emptying(deleted: Sequence[Run]) -> None:
     if _ASKED not in st.session_state:
-        st.button("Empty the trash", icon=":material/delete_forever:", key="trash_empty", on_click=_ask)
+        st.button("Empty the trash", icon=":material/delete_forever:", key="trash_empty", on_click=_ask,
+                  args=([run.id for run in deleted],))  # fmt: skip
         return
+    # What others delete meanwhile was not asked about, and stays.
+    deleted = [run for run in deleted if run.id in st.session_state[_ASKED]]
     room = size_text(sum(size_on_disk(run.path) for run in deleted))
-    st.warning(f"Remove {count} with all settings, curves and weights? This frees {room}. Nothing brings them back.")
+    st.warning(
+        f"Remove {_count(deleted)} with all settings, curves and weights? This frees {room}. Nothing brings them back."
+    )
     with st.container(horizontal=True):
         if st.button("Remove for good", icon=":material/delete_forever:", key="trash_remove"):
             del st.session_state[_ASKED]
@@ -58,12 +63,16 @@ def _emptying(deleted: list[Run], count: str) -> None:
             st.rerun()
 
 
-def _empty(deleted: list[Run], progress: working.Progress) -> str:
+def _empty(deleted: Sequence[Run], progress: working.Progress) -> str:
     freed = 0
     for number, run in enumerate(deleted):
         progress(number / len(deleted), f"Removing run {number + 1:,} of {len(deleted):,}")
         freed += empty([run])
     return size_text(freed)
+
+
+def _count(runs: Sequence[Run]) -> str:
+    return f"{len(runs):,} run{'s' * (len(runs) != 1)}"
 
 
 def size_text(size: int) -> str:
@@ -78,8 +87,8 @@ def _title(run: Run) -> str:
         return plain(run.id)
 
 
-def _ask() -> None:
-    st.session_state[_ASKED] = True
+def _ask(ids: list[str]) -> None:
+    st.session_state[_ASKED] = ids
 
 
 def _restore(name: str) -> None:

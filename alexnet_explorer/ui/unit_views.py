@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from alexnet_explorer.files import csv_text
 from alexnet_explorer.inspection.mosaic import RGB, mosaic, outlined
 from alexnet_explorer.inspection.picture_sets import PictureSet
 from alexnet_explorer.inspection.receptive import fields, window
@@ -228,13 +227,13 @@ def _fitted(picture: RGB, side: int) -> RGB:
 
 
 def _as_csv(look: Look, patches: Sequence[Patch], labels: Sequence[str], pictures: PictureSet) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["network", "pictures", "layer", "unit", "rank", "picture", "label", "row", "column", "value"])
-    for rank, (one, label) in enumerate(zip(patches, labels, strict=True), 1):
-        writer.writerow([look.model.name, pictures.name, look.layer, unit_of(look), rank, one.picture, label, one.row,
-                         one.column, f"{one.value:.7g}"])  # fmt: skip
-    return file.getvalue()
+    head = ["network", "pictures", "layer", "unit", "rank", "picture", "label", "row", "column", "value"]
+    rows = [
+        [look.model.name, pictures.name, look.layer, unit_of(look), rank, one.picture, label, one.row, one.column,
+         f"{one.value:.7g}"]
+        for rank, (one, label) in enumerate(zip(patches, labels, strict=True), 1)
+    ]  # fmt: skip
+    return csv_text([head, *rows])
 
 
 # What it looks for
@@ -359,13 +358,13 @@ def _formed(look: Look, how: Ascent, result: Optimised, room: int) -> Exhibit:
 
 
 def _formed_csv(look: Look, raised: str, found: Mapping[Ascent, Optimised]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["network", "layer", "unit", "ascent", "steps", "seed", "mean response under shifts", "response"])
-    for how, result in found.items():
-        writer.writerow([look.model.name, raised, unit_of(look), "plain" if how.plain else "with views", how.steps,
-                         how.seed, f"{result.mean_response:.7g}", f"{result.response:.7g}"])  # fmt: skip
-    return file.getvalue()
+    head = ["network", "layer", "unit", "ascent", "steps", "seed", "mean response under shifts", "response"]
+    rows = [
+        [look.model.name, raised, unit_of(look), "plain" if how.plain else "with views", how.steps, how.seed,
+         f"{result.mean_response:.7g}", f"{result.response:.7g}"]
+        for how, result in found.items()
+    ]  # fmt: skip
+    return csv_text([head, *rows])
 
 
 def _formed_arrays(found: Mapping[Ascent, Optimised]) -> dict[str, NDArray[np.generic]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 PATIENCE = 0.8  # seconds in which most is done, before a bar is shown
 REFRESH_SECONDS = 0.5
+KEPT_SECONDS = 3600.0  # what is over and not looked at
 
 
 class Progress(Protocol):
@@ -32,16 +34,19 @@ class Work(threading.Thread, Generic[T]):
 
     def __init__(self, act: Callable[[Progress], T]) -> None:
         super().__init__(daemon=True)
-        self._act = act
+        self._act: Callable[[Progress], T] | None = act
         self._stopped = False
+        self.asked = time.monotonic()  # when its session last looked at it
         self.share, self.text = 0.0, "Beginning"
         self.picture: RGB | None = None
         self.result: T | None = None
         self.message = "This could not be done: the terminal of the app says why."
 
     def run(self) -> None:
+        act, self._act = self._act, None  # which may hold an upload
+        assert act is not None
         try:
-            self.result = self._act(self._hear)
+            self.result = act(self._hear)
         except (RunError, DataError) as error:
             self.message = str(error)
 
@@ -64,11 +69,20 @@ def _works() -> dict[str, Work[object]]:
 def begin(slot: str, act: Callable[[Progress], object]) -> None:
     """Do this for the session, in place of what was done in this slot before."""
     forget(slot)
+    _sweep()
     name = secrets.token_hex(8)
     st.session_state[f"working_{slot}"] = name
     work = _works()[name] = Work(act)
     work.start()
     work.join(PATIENCE)
+
+
+def _sweep() -> None:
+    """Let go of what is over and was not looked at for long: its session may have ended."""
+    works = _works()
+    old = time.monotonic() - KEPT_SECONDS
+    for name in [name for name, work in list(works.items()) if work.asked < old and not work.is_alive()]:
+        works.pop(name, None)
 
 
 def offer(slot: str, about: str, button: str, act: Callable[[Progress], object], at_once: bool = False) -> bool:
@@ -111,6 +125,8 @@ def busy(slot: str) -> bool:
 def finished(slot: str) -> Work[object] | None:
     """What was done in this slot, once it is over; while it is under way a bar is drawn."""
     work = _works().get(st.session_state.get(f"working_{slot}", ""))
+    if work:
+        work.asked = time.monotonic()
     if work and work.is_alive():
         st.fragment(_progress, run_every=REFRESH_SECONDS)(work)
         return None

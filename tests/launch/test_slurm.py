@@ -255,6 +255,13 @@ def test_no_more_jobs_than_the_settings_allow(pretended, start, cluster, root):
     assert (entry.run, entry.place, entry.status.message) == (second, 1, "Resources")
 
 
+@pytest.mark.parametrize("job", ["--me", "", "12 13", "-u"])
+def test_only_the_id_of_a_job_is_handed_to_scancel(job, monkeypatch):
+    monkeypatch.setattr(slurm, "_say", lambda command: pytest.fail(f"{command} was called"))
+    with pytest.raises(RunError, match="not the id of a job"):
+        slurm.cancel(job)
+
+
 def test_a_slurm_that_does_not_answer_changes_nothing(pretended, start, cluster, monkeypatch):
     run = start()
     cluster.add(run)

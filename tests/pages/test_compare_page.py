@@ -176,6 +176,16 @@ def test_groups_are_a_line_each_and_the_link_reopens_them(visit, factorial):
     assert any("standard deviation" in caption for caption in again.captions)
 
 
+def test_a_group_says_how_many_of_its_runs_its_mean_is_of(visit, make_curve):
+    runs = [make_curve(half, train__seed=seed) for seed, half in enumerate((2, 3, 4))]
+    (runs[1].path / "metrics.jsonl").unlink()
+    last = {"step": 60, "epoch": 12, "images": 1200, "seconds": 24.0, "val/top1_error": float("inf")}
+    with (runs[2].path / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(last) + "\n")
+    visitor = fine(visit("compare", compared=",".join(run.id for run in runs), group="all but the seed"))
+    assert visitor.dataframe[0].value.iloc[:, 0].tolist() == ["all (2 of 3 runs)"]
+
+
 def test_a_setting_that_no_longer_differs_leaves_the_grouping(visit, factorial):
     visitor = visit("compare", compared=",".join(factorial), group="model.activation")
     assert len(visitor.dataframe[0].value) == 2

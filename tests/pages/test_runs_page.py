@@ -362,6 +362,14 @@ def test_the_trash_is_emptied_after_a_question_that_says_what_it_frees(visit, ma
     assert [f"{size / 1e6:.1f} MB freed" in said.value for said in visitor.success] == [True] * (not deleted.exists())
 
 
+def test_what_others_delete_after_the_question_stays(visit, make_run):
+    asked, later = make_run().delete(), make_run()
+    visitor = press(visit("runs"), "Empty the trash")
+    later = later.delete()
+    press(visitor, "Remove for good")
+    assert not asked.exists() and later.exists() and not visitor.exception
+
+
 # Zip files
 
 

@@ -27,6 +27,11 @@ def test_few_rates_are_apart_where_they_are_settings_and_to_scale_where_they_are
     assert [text for _, text in scaled["ticks"]] == ["0.02", "0.04", "0.06", "0.08", "0.1"]
 
 
+def test_long_whole_numbers_stay_apart():
+    seeds = axis(dimension("seed", [20261, 20262, 20263]), apart=True)
+    assert [text for _, text in seeds["ticks"]] == ["20261", "20262", "20263"]
+
+
 def test_one_value_is_in_the_middle_and_none_is_nowhere():
     assert axis(dimension("seed", [3, 3])) == {"title": "seed", "ticks": [[0.5, "3"]], "at": [0.5, 0.5]}
     assert axis(Dimension("nothing", np.array([np.nan, np.inf])))["at"] == [None, None]

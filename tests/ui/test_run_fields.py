@@ -106,6 +106,27 @@ def test_a_group_tells_mean_best_and_spread(rows):
         assert len(matching(rows, write("state", "=", group.value))) == group.runs
 
 
+def test_a_run_with_several_tags_is_in_the_group_of_each(rows):
+    other = [replace(rows[0], notes=Notes("One", ("bad",))), *rows[1:]]
+    counts = {group.value: group.runs for group in grouped(other, "tag", "best")}
+    assert counts == {"bad": 2, "to do": 1, "none": 2}
+    assert all(len(matching(other, write("tag", "=", tag))) == runs for tag, runs in counts.items())
+
+
+def test_a_name_with_quotes_is_found_again(rows):
+    named = [replace(rows[0], notes=Notes('the "good" one', ())), *rows[1:]]
+    assert matching(named, write("name", "=", 'the "good" one')) == named[:1]
+
+
+@pytest.mark.parametrize("odd", [float("inf"), float("nan")])
+def test_a_metric_that_is_no_number_is_in_no_mean(rows, odd):
+    broken = replace(rows[0], status=Status(state="failed", summary={"val/loss": odd}))
+    relu = next(
+        group for group in grouped([broken, *rows[1:]], "model.activation", "val_loss") if group.value == "relu"
+    )
+    assert (relu.runs, relu.mean, relu.deviation) == (2, pytest.approx(0.36), None)
+
+
 def test_only_what_differs_and_was_changed_varies(rows):
     assert set(varying(rows, (), 9)) == {"model.activation", "model.lrn", "train.seed"}
     assert varying(rows, ("model.activation", "model.lrn"), 9) == ["train.seed"]

@@ -3,11 +3,14 @@
 import base64
 import io
 import threading
+import time
+import weakref
 
 import numpy as np
 from PIL import Image
 
 from alexnet_explorer.runs import RunError
+from alexnet_explorer.ui import working
 from alexnet_explorer.ui.working import Work, _in_a_link
 
 
@@ -55,6 +58,26 @@ def test_it_ends_at_its_next_step_when_it_is_stopped():
     go_on.set()
     work.join(10)
     assert steps == [0] and work.result is None and work.message == "Stopped."
+
+
+def test_what_is_over_keeps_nothing_of_what_it_began_from():
+    upload = io.BytesIO(bytes(10))
+    gone = weakref.ref(upload)
+    work = Work(lambda progress, upload=upload: len(upload.getvalue()))
+    del upload
+    assert done(work).result == 10 and gone() is None
+
+
+def test_what_nobody_looks_at_any_more_goes(monkeypatch):
+    kept, old, under_way = (Work(lambda progress: 1), Work(lambda progress: 1), Work(lambda progress: go_on.wait(10)))
+    go_on = threading.Event()
+    works = {"kept": done(kept), "old": done(old), "under way": under_way}
+    under_way.start()
+    old.asked = under_way.asked = time.monotonic() - 2 * working.KEPT_SECONDS
+    monkeypatch.setattr(working, "_works", lambda: works)
+    working._sweep()
+    go_on.set()
+    assert set(works) == {"kept", "under way"}
 
 
 def test_what_has_come_so_far_can_be_seen():
