@@ -747,10 +747,10 @@ def study_run(
     from .training.code import code_digest
 
     study, where = find_study(name, runs), place(on, runs)
-    if data:
-        study = study.model_copy(update={"base": study.base.model_copy(update={"data": data})})
-    packed = prepare(study.base.data, progress=_show_progress)
-    study = study.model_copy(update={"base": study.base.model_copy(update={"data": packed.name})})
+    packed = prepare(data or study.base.data, progress=_show_progress)
+    if packed.name != study.base.data:  # under that name its runs are found, and its file has another
+        typer.echo(f"'study report {name} --data \"{packed.name}\"' will tell what is found on these data", err=True)
+    study = study.on(packed.name)
     if dry_run:
         _forecast(study, packed, runs, "" if any_code else code_digest(), where.at_once())
         return
@@ -760,10 +760,10 @@ def study_run(
     )
     with sole(study.id, runs):
         found = execution.run()
-    if execution.spent(found):
+    if execution.spent(found) and not found.finished:
         typer.echo(f"the budget of {study.budget_hours:g} h is spent; raise budget_hours to go on", err=True)
     _print_claims([study], runs, as_json)
-    if not found.finished or found.count("failed"):
+    if not found.finished or found.unread or found.count("failed"):
         raise typer.Exit(1)
 
 
@@ -771,6 +771,7 @@ def study_run(
 def study_report(
     name: StudyName,
     out: Annotated[Path | None, typer.Option(help="FILE.html, FILE.md, or FILE.zip, of one study")] = None,
+    data: Annotated[str | None, typer.Option(help="the name of the data set that it was trained on instead")] = None,
     as_json: AsJson = False,
     runs: RunsFolder = RUNS,
 ) -> None:
@@ -778,13 +779,15 @@ def study_report(
     from .report import study as study_document
     from .studies.ledger import LEDGER, find_study, results_of, shipped
 
+    studies = list(shipped().values()) if name == LEDGER else [find_study(name, runs)]
+    studies = [study.on(data) for study in studies] if data else studies
     if out:
         if name == LEDGER:
             _fail("--out: a report is of one study; name one of the ledger's")
         _check_report(out)
-        _write(out, study_document(results_of([find_study(name, runs)], runs)[0]).to_file(out.suffix))
+        _write(out, study_document(results_of(studies, runs)[0]).to_file(out.suffix))
         typer.echo(f"written to {out}", err=as_json)
-    _print_claims(list(shipped().values()) if name == LEDGER else [find_study(name, runs)], runs, as_json)
+    _print_claims(studies, runs, as_json)
 
 
 class _StudyReport:

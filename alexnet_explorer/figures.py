@@ -210,18 +210,17 @@ class Interval:
     value: float | None
     low: float
     high: float
+    claimed: float | None = None
 
 
-def intervals(
-    lines: Sequence[Interval], x_title: str, none: float, claimed: float | None = None, ratio: bool = False
-) -> go.Figure:
-    """Estimates with their intervals, the first line on top; upright: no difference, and what was claimed.
+def intervals(lines: Sequence[Interval], x_title: str, none: float, ratio: bool = False) -> go.Figure:
+    """Estimates with their intervals, the first line on top; upright: no difference, and dashed what was claimed of it.
 
     With `ratio` the axis is logarithmic, so that twice and half are as far from 1. An open end reaches the edge; where
     both are open, as of one pair of runs, nothing is known but the value.
     """
-    ends = [end for one in lines for end in (one.low, one.high, one.value) if end is not None and math.isfinite(end)]
-    ends = [end for end in (*ends, none, *([] if claimed is None else [claimed])) if end > 0 or not ratio]
+    known = [end for one in lines for end in (one.low, one.high, one.value, one.claimed) if end is not None]
+    ends = [end for end in (*known, none) if math.isfinite(end) and (end > 0 or not ratio)]
     if ratio:
         low, high = min(ends) / _ROOM_OF_RATIOS, max(ends) * _ROOM_OF_RATIOS
     else:
@@ -238,9 +237,10 @@ def intervals(
         if one.value is not None:
             figure.add_scatter(x=[one.value], y=[place], mode="markers", marker={"color": colour, "size": 10},
                                hovertemplate="%{x:.3g}<extra></extra>")  # fmt: skip
+        if one.claimed is not None:
+            figure.add_shape(type="line", x0=one.claimed, x1=one.claimed, y0=place - 0.5, y1=place + 0.5,
+                             line={"color": colour_of(1), "width": 2, "dash": "dash"})  # fmt: skip
     figure.add_vline(x=none, line={"color": BASELINE_COLOUR, "width": 1})
-    if claimed is not None:
-        figure.add_vline(x=claimed, line={"color": colour_of(1), "width": 2, "dash": "dash"})
     if ratio:
         figure.update_xaxes(type="log", range=[math.log10(low), math.log10(high)], tickvals=_RATIOS)
     else:

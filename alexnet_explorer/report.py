@@ -162,14 +162,11 @@ def intervals(results: Results) -> Chart | None:
     ]  # fmt: skip
     if not rows:
         return None
-    lines = [figures.Interval(row.name, found.value, found.low, found.high) for row, found in rows]
-    claimed = asked.claim.size if asked.claim else None
-    if claimed is not None and asked.claim and asked.claim.direction == "lower" and not ratio:
-        claimed = -abs(claimed)
-    dashed = "" if claimed is None else "; dashed: claimed"
-    drawn = figures.intervals(lines, f"{unit}, 95 % interval{dashed}", 1.0 if ratio else 0.0, claimed, ratio)
+    lines = [figures.Interval(row.name, found.value, found.low, found.high, row.claimed) for row, found in rows]
+    dashed = "; dashed: claimed" if any(row.claimed is not None for row, _ in rows) else ""
+    drawn = figures.intervals(lines, f"{unit}, 95 % interval{dashed}", 1.0 if ratio else 0.0, ratio)
     said = "Intervals. " + "; ".join(f"{row.name}: {row.verdict.reason}" for row, _ in rows)
-    columns = [Column("comparison"), Column(f"estimate ({unit})"), Column("low"), Column("high")]
+    columns = [Column("comparison"), Column(f"estimate ({unit})"), Column("low"), Column("high"), Column("claimed")]
     return Chart("Intervals", drawn, said, Table("Intervals", columns, [[*vars(line).values()] for line in lines]))
 
 

@@ -206,16 +206,17 @@ def test_one_point_alone_is_marked_and_a_long_line_is_not():
 
 def test_intervals_of_ratios_are_as_far_above_1_as_below_and_open_ends_reach_the_edge():
     lines = [
-        Interval("<b>twice</b>", 2.0, 1.5, 3.0),
+        Interval("<b>twice</b>", 2.0, 1.5, 3.0, claimed=6.0),
         Interval("half", 0.5, 0.25, 1.0),
         Interval("more", None, 9.0, math.inf),
     ]
-    figure = intervals(lines, "times", none=1.0, claimed=6.0, ratio=True)
+    figure = intervals(lines, "times", none=1.0, ratio=True)
     low, high = (10**end for end in figure.layout.xaxis.range)
     spans = [list(trace.x) for trace in figure.data if trace.mode == "lines"]
     assert spans == [[1.5, 3.0], [0.25, 1.0], [9.0, pytest.approx(high)]] and low < 0.25
     assert [trace.x[0] for trace in figure.data if trace.mode == "markers"] == [2.0, 0.5]  # no estimate, no point
-    assert [shape.x0 for shape in figure.layout.shapes] == [1.0, 6.0]
+    claimed, none = figure.layout.shapes
+    assert (claimed.x0, claimed.x1, claimed.y0, claimed.y1) == (6.0, 6.0, -0.5, 0.5) and none.x0 == 1.0
     assert figure.layout.yaxis.ticktext[0] == "&lt;b&gt;twice&lt;/b&gt;"
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 from ..data.packed import PackedSet
 from ..files import write_json
 from ..inspection.readings import READINGS
@@ -19,6 +21,7 @@ from ..launch.cluster import Place
 from ..launch.queue import Queue
 from ..runs import LIVE, Run, RunError, Status, new_run
 from ..weights import load_weights
+from .ledger import own_folder
 from .study import Study
 from .survey import TRIES, Found, Shelf, Survey, readings_file, survey
 
@@ -41,6 +44,10 @@ class Execution:
         self.report, self.stopping = report, stopping
         self.place, self.shelf = place or Queue(root), Shelf(root)
         self.started: Counter[Run] = Counter()  # how often by this call
+        self.seen: set[Run] = set()  # waiting or at work, whoever started them
+        own_folder(root).mkdir(parents=True, exist_ok=True)
+        # Another study may need the same run, which is to be trained once.
+        self.lock = FileLock(own_folder(root) / "start.lock")
 
     def look(self) -> Survey:
         """Where the study stands."""
@@ -49,45 +56,57 @@ class Execution:
     def run(self) -> Survey:
         """Train until everything is done, the budget is spent, or `stopping` says so. Raises RunError."""
         while True:
-            # The queue first: a run that ends between the two looks is then seen as done, not as gone.
-            queued = {entry.run for entry in self.place.entries() if entry.status.state in LIVE}
-            found = self.look()
-            self.report(found)
-            if self.stopping():
+            with self.lock:
+                # The queue first: a run that ends between the two looks is then seen as done, not as gone.
+                queued = {entry.run for entry in self.place.entries() if entry.status.state in LIVE}
+                found = self.look()
+                self.report(found)
+                stopping = self.stopping()
+                waits = not stopping and self._start_some(found, queued)
+            if stopping:
                 self._put_down(found)
                 return self.look()
-            ours = [one for one in found.found if one.begun in queued]
-            startable = [] if self.spent(found) else self._startable(found, queued)
-            room = max(0, self.place.room(len(ours))) if startable else 0
-            for one in startable[:room]:
-                self._start(one)
-                ours.append(one)
             for run in found.unread:
                 self._read(run)
-            if not ours and not startable[room:]:
+            if not waits:
                 return self.look()
             time.sleep(self.place.poll_seconds)
 
+    def _start_some(self, found: Survey, queued: Collection[Run]) -> bool:
+        """Start what there is room for. Returns whether anything is to be waited for."""
+        busy = {one.begun for one in found.found if one.begun and (one.begun in queued or one.elsewhere)}
+        self.seen |= busy
+        startable = [] if self.spent(found) else self._startable(found, busy)
+        room = max(0, self.place.room(len(busy))) if startable else 0
+        for one in startable[:room]:
+            self._start(one)
+        return bool(busy or startable)
+
     def _read(self, run: Run) -> None:
-        """Take the study's reading of a run that is done, beside those of other studies."""
+        """Take the study's reading of a run that is done, beside those of other studies, which may read it as well."""
         assert self.study.measure.reading is not None
         if (weights := run.weights_file()) is None:
             raise RunError(f"run {run.id} has kept no weights that could be looked at: delete it, to train it anew")
         file = readings_file(run)
-        readings = json.loads(file.read_bytes()) if file.is_file() else {}
         found = READINGS[self.study.measure.reading](load_weights(weights), self.packed)
-        write_json(file, {**readings, self.study.measure.reading: list(found)})
+        with self.lock:
+            readings: object = {}
+            with suppress(OSError, ValueError):
+                readings = json.loads(file.read_bytes())
+            kept = readings if isinstance(readings, dict) else {}  # a damaged file is read anew
+            write_json(file, {**kept, self.study.measure.reading: list(found)})
 
     def spent(self, found: Survey) -> bool:
         """Whether the study's budget of training time is used up."""
         hours = self.study.budget_hours
         return hours is not None and found.seconds >= 3600 * hours
 
-    def _startable(self, found: Survey, queued: Collection[Run]) -> list[Found]:
+    def _startable(self, found: Survey, busy: Collection[Run]) -> list[Found]:
         """Jobs without a run, with one that failed once, was broken off before this call, or died."""
 
         def may(run: Run, status: Status) -> bool:
-            return run not in queued and self.started[run] < (TRIES if status.state == "interrupted" else 1)
+            tries = max(self.started[run], run in self.seen)
+            return run not in busy and tries < (TRIES if status.state == "interrupted" else 1)
 
         return [
             one for one in found.found

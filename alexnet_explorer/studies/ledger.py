@@ -11,7 +11,7 @@ from ..runs import Run, RunError
 from .results import Results, results, unreadable
 from .statistics import StatisticsError
 from .study import Study, read
-from .survey import Shelf, survey
+from .survey import Shelf, Survey, survey
 
 LEDGER = "ledger"
 SHIPPED = Path(__file__).parent / "ledger"
@@ -65,7 +65,10 @@ def results_of(studies: Sequence[Study], root: Path, shelf: Shelf | None = None)
 
 
 def _result(study: Study, there: dict[str, list[Run]], shelf: Shelf) -> Results:
-    found = survey(study, there)
+    try:
+        found = survey(study, there)
+    except ConfigError as fault:  # of another version, which knew other fields
+        return unreadable(Survey(study), fault)
     try:
         return results(found, shelf.outcomes)
     except (RunError, StatisticsError) as fault:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..comparing import Track, reached
 from ..files import slug
-from ..runs import Run
+from ..runs import Run, RunError
 from .statistics import (
     MOST_FURTHER,
     Cell,
@@ -67,18 +67,22 @@ class Row:
     verdict: Verdict
     seeds: tuple[int, ...]  # of the pairs
     runs: tuple[str, ...]
+    whole: bool = True  # all pairs that the study asks for are there
+    claimed: float | None = None  # the paper's figure, on the scale of the estimate
 
     @property
     def further(self) -> str:
-        """What it would take to settle an open question, as a sentence; empty where nothing is open, or nothing run."""
-        if self.verdict.word != "open" or not self.seeds:
+        """What it would take to settle an open question, as a sentence; empty where nothing is open, or pairs lack."""
+        if self.verdict.word != "open" or not self.whole:
             return ""
         if self.further_seeds is None:
             return "How many more seeds would settle it cannot be told from these."
         if math.isinf(self.further_seeds):
             return f"It would take more than {MOST_FURTHER} seeds more to settle it, if they go on like these."
         more = f"{self.further_seeds:g} more seed{'' if self.further_seeds == 1 else 's'}"
-        return f"About {more} would settle it, if they go on like these."
+        return (f"About {more} would settle it with an even chance, if they go on like these. A new study with all "
+                f"{len(self.seeds) + self.further_seeds:g} keeps findings by chance at 5 %; adding to this one after a "
+                "look at it does not.")  # fmt: skip
 
     @property
     def told(self) -> str:
@@ -98,6 +102,7 @@ class Row:
             "bootstrap_note": self.bootstrap_note,
             "n": found.n if found else 0,
             "unit": self.unit,
+            "claimed": self.claimed,
             "p_value": found.p_value if found else None,
             "p_adjusted": self.p_adjusted,
             "further_seeds": None if self.further_seeds is None else _end(self.further_seeds),
@@ -128,7 +133,9 @@ def outcome(run: Run, measure: Measure) -> Outcome | None:
     found = reached(lines[0], measure.to_reach)
     if found is None:  # none of its points is a number
         return None
-    return Time(found.last, False) if found.at is None else Time(found.at, True)
+    if found.at is None:
+        return Time(found.last, False)
+    return Time(found.at, True, at_first=found.at == lines[0].x[0] > 0)
 
 
 @dataclass(frozen=True)
@@ -151,14 +158,28 @@ class Results:
                             "tried; a better one may lie beyond")  # fmt: skip
         said += filter(None, map(_missing, self.survey.found))
         said += [f"{arm.name}: no value of the sweep trains, so this arm has no runs" for arm in self.survey.hopeless]
+        if early := sum(isinstance(value, Time) and value.at_first for _, value in self.outcomes.values()):
+            said.append(f"{early} of the runs were there already when they were first looked at: their true times are "
+                        "shorter")  # fmt: skip
         runs = [run for run, _ in self.outcomes.values()]
+        seconds = self.study.measure.is_time and self.study.measure.along == "seconds"
         for what, values in (
             ("versions of the code", {code for run in runs for code in run.codes() or [""]}),
             ("data sets of this name", {run.config.data.digest for run in runs}),
+            ("kinds of device or precision", {kind for run in runs for kind in _facts(run, "device", "precision")}),
+            ("kinds of machines", {kind for run in runs for kind in _facts(run, "hardware")} if seconds else ()),
         ):
             if len(values) > 1:
                 said.append(f"the runs were computed on {len(values)} {what}: they may differ in more than is studied")
         return said
+
+
+def _facts(run: Run, *names: str) -> set[tuple[Any, ...]]:
+    """What its env.json says of the machine, part by part; nothing where it cannot be read."""
+    try:
+        return {tuple(part.get(name) for name in names) for part in run.sessions()}
+    except RunError:
+        return set()
 
 
 def _missing(one: Found) -> str:
@@ -166,7 +187,8 @@ def _missing(one: Found) -> str:
     job, status = one.job, one.statuses[one.begun] if one.begun else None
     name = f"{job.arm.name or 'the network'}, seed {job.seed}" + (f", {job.swept:g} in the sweep" if job.trial else "")
     if one.state == "failed":
-        return f"{name}: failed {len(one.failures)} times ({one.statuses[one.failures[0]].message})"
+        why = one.statuses[one.failures[0]].message
+        return f"{name}: failed {len(one.failures)} times ({why}); delete these runs to have it tried again"
     if one.state == "under way" and status and status.state in ("interrupted", "stopped", "paused"):
         why = f" ({status.message})" if status.message else ""
         return f"{name}: {status.state} at epoch {status.epoch:.3g} of {status.epochs}{why}; it is missing here"
@@ -352,30 +374,44 @@ def aliased(study: Study) -> list[str]:
 
 def _judged(survey: Survey, drafts: Sequence[_Draft]) -> list[Row]:
     """The rows with their verdicts. The headline was named beforehand and stands alone; the others are read together,
-    and Holm's correction is for that."""
+    and Holm's correction is for that: also for those that have no p value yet."""
     estimates = [draft.sample.estimate() if draft.sample else None for draft in drafts]
     p_values = {
-        place: found.p_value
+        place: 1.0 if found is None or found.p_value is None else found.p_value
         for place, (draft, found) in enumerate(zip(drafts, estimates, strict=True))
-        if not draft.headline and found and found.p_value is not None
+        if not draft.headline
     }
-    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True)) if len(p_values) > 1 else {}
+    together = dict(zip(p_values, holm(list(p_values.values())), strict=True)) if len(p_values) > 1 else {}
     rows = []
     for place in sorted(range(len(drafts)), key=lambda place: not drafts[place].headline):
-        draft, found, p = drafts[place], estimates[place], adjusted.get(place)
+        draft, found = drafts[place], estimates[place]
+        p = together.get(place) if found and found.p_value is not None else None
         if draft.sample is None or found is None:
             verdict, interval, note, more = _not_yet(survey, draft), None, "", None
         else:
-            verdict = judge(draft.claim, found, draft.sample.ratio, _said(survey.study, draft, found), p)
+            verdict = _verdict(survey, draft, found, draft.sample.ratio, p)
             interval = draft.sample.bootstrap()
             note = _bootstrap_note(draft.sample, interval)
             # As one of several it is told once its interval at Holm's strictest level is clear of no difference.
-            level = 1 - SIGNIFICANT / (len(adjusted) if p is not None else 1)
+            level = 1 - SIGNIFICANT / (len(together) if p is not None else 1)
             more = draft.sample.further_seeds(level) if verdict.word == "open" else None
-        rows.append(
-            Row(draft.id, draft.name, found, interval, note, draft.unit, p, more, verdict, draft.seeds, draft.runs)
-        )
+        whole = len(draft.seeds) == len(survey.study.seeds)
+        claimed = claimed_size(draft.claim, draft.measure.is_time) if draft.claim else None
+        rows.append(Row(draft.id, draft.name, found, interval, note, draft.unit, p, more, verdict, draft.seeds,
+                        draft.runs, whole, claimed))  # fmt: skip
     return rows
+
+
+def _verdict(survey: Survey, draft: _Draft, found: Estimate, ratio: bool, p_adjusted: float | None) -> Verdict:
+    """Open as long as pairs lack: a look at each new pair would find something by chance too often, and of pairs that
+    were lost nobody knows what they would have said."""
+    said = _said(survey.study, draft, found)
+    if len(draft.seeds) < len(survey.study.seeds):
+        if survey.lacking(draft.arms)[0] or survey.unread:
+            return Verdict("open", f"{said} so far: the verdict waits for all of them")
+        if any(one.state == "failed" and one.job.arm in draft.arms for one in survey.counted):
+            return Verdict("open", f"{said}: runs of the others failed, and those that are left may be the lucky ones")
+    return judge(draft.claim, found, ratio, said, p_adjusted)
 
 
 def _apart(rows: Sequence[Row]) -> list[Row]:
@@ -417,20 +453,37 @@ def judge(claim: Claim | None, found: Estimate, ratio: bool, said: str, p_adjust
     borne_out, against = (up, down) if claim.direction == "higher" else (down, up)
     if against:
         return Verdict("contradicted", f"{said}: the other way round")
-    if borne_out and _falls_short(claim, found):
+    if borne_out and _falls_short(claim, found, ratio):
         return Verdict("contradicted", f"{said}: the direction is the claim's, its size ({claim.size:g}) is not")
     if borne_out:
-        return Verdict("held", said)
+        return Verdict("held", said + _size_in_doubt(claim, found, ratio))
     if math.isinf(found.high) and found.low <= (0.0 if ratio else -math.inf):
         why = "" if found.value is None else ": one pair of runs, or runs that do not vary, have no interval"
         return Verdict("open", said + why)
     return Verdict("open", f"{said}: no difference is possible, too")
 
 
-def _falls_short(claim: Claim, found: Estimate) -> bool:
-    if not claim.size_counts or claim.size is None:
+def _falls_short(claim: Claim, found: Estimate, ratio: bool) -> bool:
+    size = claimed_size(claim, ratio)
+    if not claim.size_counts or size is None:
         return False
-    return found.high < claim.size if claim.direction == "higher" else found.low > claim.size
+    return found.high < size if claim.direction == "higher" else found.low > size
+
+
+def _size_in_doubt(claim: Claim, found: Estimate, ratio: bool) -> str:
+    """Said where the size counts and the interval reaches from less than it to beyond it."""
+    size = claimed_size(claim, ratio)
+    if not claim.size_counts or size is None:
+        return ""
+    short = found.low < size if claim.direction == "higher" else found.high > size
+    return f"; the claimed size ({claim.size:g}) is in the interval, neither shown nor excluded" if short else ""
+
+
+def claimed_size(claim: Claim, ratio: bool) -> float | None:
+    """The paper's figure on the scale of an estimate: a difference that is said to be lower is below 0."""
+    if claim.size is None or ratio:
+        return claim.size
+    return abs(claim.size) if claim.direction == "higher" else -abs(claim.size)
 
 
 def _said(study: Study, draft: _Draft, found: Estimate) -> str:
@@ -438,7 +491,7 @@ def _said(study: Study, draft: _Draft, found: Estimate) -> str:
     said = in_words(found, draft.unit, draft.measure.is_time)
     done, of = len(draft.seeds), "pairs" if draft.paired else "seeds"
     if done < len(study.seeds):
-        said += f", {done} of {len(study.seeds)} {of} so far"
+        said += f", {done} of {len(study.seeds)} {of}"
     if silent := done - found.n:
         said += f"; {silent} of them say nothing, as time ran out on both sides"
     return said

@@ -51,6 +51,7 @@ class Time:
 
     value: float
     reached: bool
+    at_first: bool = False  # it was there already when it was first looked at: the true time is shorter
 
 
 @dataclass(frozen=True, eq=False)

@@ -279,8 +279,9 @@ class Study(_Part):
         for (one, mine), (other, its) in itertools.combinations(fields.items(), 2):
             if both := mine & its:
                 raise ValueError(f"{one} and {other} both set {min(both)}: a field belongs to one factor")
-        reserved = {"train.seed", "train.epochs", "train.until", "train.until_metric", *DECIDED_ELSEWHERE}
-        if wrong := set().union(*fields.values(), self.base.set) & (reserved - {"model.preset"}):
+        of_the_study = {"model.preset", "train.seed", "train.epochs", "train.until", "train.until_metric"}
+        reserved = {*of_the_study, *DECIDED_ELSEWHERE}
+        if wrong := set().union(*fields.values(), self.base.set) & reserved:
             raise ValueError(f"{min(wrong)} is not for a factor or base.set: seeds, stop and base have it")
         if self.contrast and self.contrast not in self.factors:
             raise ValueError(f"contrast={self.contrast!r}: allowed are {', '.join(self.factors)}")
@@ -304,6 +305,7 @@ class Study(_Part):
                              "contrast's, and of this one if it has more than two")  # fmt: skip
         if len(set(names)) != len(names):
             raise ValueError("two arms have the same levels")
+        self._check_configs()
         products = [frozenset(product) for product in self.generators.values()]
         if len(set(products)) != len(products):
             raise ValueError("generators: two factors are the product of the same others, so that they would always "
@@ -312,10 +314,29 @@ class Study(_Part):
             raise ValueError(wrong_measure)
         return self
 
+    def _check_configs(self) -> None:
+        """Build what is to be trained. Raises ConfigError, and ValueError where two arms would train the same."""
+        known: dict[str, str] = {}
+        arms = self.arms()
+        for arm in arms:
+            same = known.setdefault(self.config(arm, self.seeds[0]).digest(), arm.name)
+            if same != arm.name:
+                raise ValueError(f"the arms {same!r} and {arm.name!r} are the same training: a level sets what the "
+                                 "base, or another level, sets already")  # fmt: skip
+            if self.sweep:
+                for value in self.sweep.values:
+                    self.config(arm, self.seeds[0], value, self.sweep.epochs)
+        for seed in (*self.seeds, *(self.sweep.seeds if self.sweep else ())):
+            self.config(arms[0], seed)
+        if self.measure.reading == "tower-colour" and self.config(arms[0], self.seeds[0]).model.towers != 2:
+            raise ValueError("measure.reading: tower-colour compares two towers; write model.towers: 2 in base.set")
+
     def _faults_of_measures(self) -> Iterator[str]:
         aspects = self.claim.aspects if self.claim else ()
         measures = {f"claim.aspects.{aspect.id}.measure": aspect.measure for aspect in aspects if aspect.measure}
-        if measures and not (self.measure.reading or self.main_contrast()):
+        if measures and self.measure.reading:
+            yield "claim.aspects: a study whose measure is a reading measures nothing else"
+        elif measures and not self.main_contrast():
             yield "claim.aspects: a measure is of the contrast that stands for the study; name it in headline"
         for place, measure in {"measure": self.measure, **measures}.items():
             yield measure.fault(place, self.stop.until)
@@ -327,15 +348,26 @@ class Study(_Part):
                     of = f" ({arm.name} has none)" if arm.name else ""
                     yield f"{place}: {needed[0]} needs train.clean_passes, at least 1, in base.set{of}"
 
+    def on(self, data: str) -> Study:
+        """The same study on another data set, by its name."""
+        return self.model_copy(update={"base": self.base.model_copy(update={"data": data})})
+
     def count(self) -> int:
         """How many runs it takes, those of the sweep included."""
         sweep = len(self.sweep.values) * len(self.sweep.seeds) if self.sweep else 0
-        return len(self.arms()) * (len(self.seeds) + sweep)
+        return self._arm_count() * (len(self.seeds) + sweep)
+
+    def _arm_count(self) -> int:
+        """`len(self.arms())`, also where that would be millions."""
+        levels = [len(levels) for name, levels in self.factors.items() if name not in self.generators]
+        if self.design == "one-off":
+            return 1 + sum(count - 1 for count in levels)
+        return 1 + len(levels) if self.design == "one-on" else math.prod(levels)
 
     def epochs(self) -> int:
         """Passes over the training images that all of its runs make, at most."""
         sweep = len(self.sweep.values) * len(self.sweep.seeds) * self.sweep.epochs if self.sweep else 0
-        return len(self.arms()) * (len(self.seeds) * self.stop.epochs + sweep)
+        return self._arm_count() * (len(self.seeds) * self.stop.epochs + sweep)
 
     def arms(self) -> list[Arm]:
         """What is trained: each arm with each seed. The baseline comes first."""
@@ -397,8 +429,10 @@ class Study(_Part):
         if self.design in ("one-off", "one-on"):
             base, *others = arms.values()
             for other in others:
-                changed = dict(set(other.levels) - set(base.levels))
-                found.append(Contrast(base, other, {}, *next(iter(changed.items()))))
+                # The first level is the baseline here as well, so that a claim says the same in every design.
+                pair = (base, other) if self.design == "one-off" else (other, base)
+                changed = dict(set(pair[1].levels) - set(pair[0].levels))
+                found.append(Contrast(*pair, {}, *next(iter(changed.items()))))
             return found
         for arm in arms.values() if self.contrast else ():
             first, *rest = self.factors[self.contrast]

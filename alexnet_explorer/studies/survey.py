@@ -110,6 +110,12 @@ class Found:
         return next((run for run, status in self.statuses.items() if status.state not in ("done", "failed")), None)
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether its run is at work, or waits in a Slurm, whoever has started it."""
+        status = self.statuses[self.begun] if self.begun else None
+        return status is not None and (status.at_work or bool(status.state == "queued" and status.job))
+
+    @property
     def failures(self) -> list[Run]:
         return [run for run, status in self.statuses.items() if status.state == "failed"]
 
@@ -170,7 +176,7 @@ class Survey:
             return self.study.count() - len(self.found) - len(self.study.seeds) * len(self.hopeless)
         return sum(one.state == state for one in self.found)
 
-    @property
+    @cached_property
     def hopeless(self) -> list[Arm]:
         """Arms of whose sweep every run failed: they cannot be trained."""
         return [arm for arm in self.study.arms() if self.study.sweep and arm not in self.chosen and self._swept(arm)]

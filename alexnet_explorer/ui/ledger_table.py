@@ -81,7 +81,7 @@ def row(results: Results, line: Row) -> dict[str, Any]:
         "interval": _interval(counted) if counted else None,
         "n": counted.n if counted else 0,
         "link": surveying.compare_link(study, line.runs) if len(line.runs) > 1 else None,
-        "data": measured_on(study),
+        "data": measured_on(study, line),
         "runs": f"{results.survey.count('done')} of {study.count()}",
         "section": study.claim.section if study.claim else "",
         "reason": line.verdict.reason,
@@ -103,9 +103,14 @@ def compared(study: Study, line: Row) -> str:
     return line.name if rest == line.name else rest.strip(" ()")
 
 
-def measured_on(study: Study) -> str:
-    """'test/top1_error of convnet-2012 on CIFAR-10 (JPEG copy)'."""
-    return f"{study.measure.name} of {study.base.preset} on {study.base.data}"
+def measured_on(study: Study, line: Row) -> str | None:
+    """'test/top1_error of convnet-2012 on CIFAR-10 (JPEG copy)'; nothing for what cannot be tested here."""
+    if line.verdict.word == "not testable here":
+        return None
+    aspects = study.claim.aspects if study.claim else ()
+    measures = (aspect.measure for aspect in aspects if line.id == f"{study.id}/{aspect.id}")
+    measure = next(measures, None) or study.measure
+    return f"{measure.name} of {study.base.preset} on {study.base.data}"
 
 
 def command(study: Study) -> str:

@@ -15,6 +15,7 @@ from alexnet_explorer.config import DECIDED_ELSEWHERE, MODEL_PRESETS, ConfigErro
 from alexnet_explorer.data.packed import list_sets
 from alexnet_explorer.data.sources import SOURCES
 from alexnet_explorer.files import slug, write_atomic
+from alexnet_explorer.studies import process
 from alexnet_explorer.studies.ledger import own_folder, shipped
 from alexnet_explorer.studies.results import aliased
 from alexnet_explorer.studies.statistics import StatisticsError
@@ -211,11 +212,12 @@ def _take_file() -> None:
 def remove(study: Study) -> None:
     """The button that deletes a study of the visitor's, after a question; its runs stay."""
     with st.popover("Delete", icon=":material/delete:", key="builder_delete"):
-        st.markdown("The study file goes, for good. Its runs stay on the page Runs.")
+        st.markdown("The study file goes, for good, and its training ends. Its runs stay on the page Runs.")
         st.button("Delete the study", key="builder_delete_yes", on_click=_remove, args=(study.id,))
 
 
 def _remove(study_id: str) -> None:
+    process.end(study_id, runs_folder())  # nobody could stop it once its study is no longer listed
     try:
         (own_folder(runs_folder()) / f"{study_id}.yaml").unlink(missing_ok=True)
     except OSError as error:

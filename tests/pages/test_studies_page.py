@@ -395,12 +395,13 @@ def test_a_study_is_built_told_its_size_and_kept(visit, root):
     assert any("another study of the name mine-and-yours" in said for said in visitor.complaints)
 
 
-def test_a_study_file_is_brought_and_deleted_after_a_question(visit, root):
+def test_a_study_file_is_brought_and_deleted_after_a_question(visit, root, no_process):
     visitor = build(visit("studies"))
     mine = shipped()["lrn"].model_copy(update={"id": "mine", "title": "Mine"})
     visitor.file_uploader(key="builder_file").set_value(("mine.yaml", write(mine).encode(), "")).run()
     assert visitor.link["study"] == "mine" and own(root)[0] == {"mine": mine} and visitor.complaints == []
     visitor.button(key="builder_delete_yes").click().run()
+    assert ("end", "mine") in no_process  # or it would train for hours, and nobody could stop it
     assert own(root)[0] == {} and visitor.selectbox(key="studies_chosen").value == "relu-speed"
 
 

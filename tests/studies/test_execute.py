@@ -4,15 +4,18 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alexnet_explorer.launch.queue import Entry
-from alexnet_explorer.runs import Run, list_runs
+from alexnet_explorer.runs import Run, list_runs, new_run, this_process
 from alexnet_explorer.studies import forecast
 from alexnet_explorer.studies.execute import Execution
 from alexnet_explorer.studies.results import results
@@ -164,6 +167,56 @@ def test_a_run_that_somebody_stops_meanwhile_is_left_alone(execution):
     assert found.count("under way") == 2 and found.count("done") == 2 and len(queue.added) == 4
 
 
+def test_a_run_that_waited_before_and_is_stopped_meanwhile_is_left_alone(execution, packed, tmp_path):
+    first = execution()
+    waiting = new_run(first.study.config(first.study.arms()[0], 1), packed, tmp_path / "runs")
+    first.place.held.append(waiting)
+
+    def stop_it(found):
+        if len(first.place.added) == 2:
+            waiting.settle("stopped")
+
+    first.report = stop_it
+    found = first.run()
+    assert waiting not in first.place.added and found.count("under way") == 1 and found.count("done") == 3
+
+
+@pytest.mark.parametrize("job", ["", "123"])
+def test_a_run_that_is_trained_elsewhere_is_waited_for(execution, packed, tmp_path, job):
+    made = execution()
+    other = new_run(made.study.config(made.study.arms()[0], 1), packed, tmp_path / "runs")
+    mine = {"host": socket.gethostname(), **this_process(), "heartbeat": time.time()}
+    at_work = replace(other.status(), **({"job": job} if job else {"state": "running", **mine}))
+    other.write_status(at_work)
+    looks = []
+
+    def report(found):
+        looks.append(found.count("done"))
+        if looks.count(3) == 2:  # all but that one
+            other.write_status(replace(other.status(), state="queued", pid=0, job=""))
+            train(other)
+
+    made.report = report
+    assert made.run().finished and other not in made.place.added and looks[-1] == 4
+
+
+def test_two_studies_that_share_a_run_train_it_once(execution, tmp_path):
+    """The second looks while the first is between its look and its start."""
+    one, other = execution(), execution(STUDY.replace("id: tiny", "id: other"))
+    threads = []
+
+    def report(found):
+        if not threads:
+            threads.append(threading.Thread(target=other.run))
+            threads[0].start()
+            time.sleep(0.5)
+
+    one.report = report
+    found = one.run()
+    threads[0].join(60)
+    assert found.finished and other.look().finished and len(list_runs(tmp_path / "runs", gallery=False)) == 4
+
+
 def test_after_a_power_cut_runs_that_the_queue_keeps_as_interrupted_go_on(execution):
     """Both runs died after their first step and still stand in the queue."""
     cut = Immediate(spoil=lambda run: run.request_stop())
@@ -210,6 +263,8 @@ def test_a_reading_is_taken_once_of_each_run_and_other_studies_add_theirs(execut
     assert other.run().unread == [] and other.place.added == []
     both = json.loads((found.counted[0].done.path / "readings.json").read_bytes())
     assert both["tower-colour"] == kept["tower-colour"] and set(both) == {"tower-colour", "neighbours"}
+    (found.counted[0].done.path / "readings.json").write_text("{")
+    assert other.run().unread == []
 
 
 def test_runs_of_other_code_do_not_count_unless_they_may(execution, monkeypatch):

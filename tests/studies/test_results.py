@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from alexnet_explorer.files import write_json
+from alexnet_explorer.studies.ledger import results_of
 from alexnet_explorer.studies.results import judge, outcome, results
 from alexnet_explorer.studies.statistics import Estimate, Time
 from alexnet_explorer.studies.study import Measure, parse
@@ -49,7 +51,7 @@ def test_before_any_run_there_is_no_verdict(read):
     ]  # fmt: skip
     assert found.rows[0].to_json() == {
         "id": "relu-tanh", "name": "activation tanh against relu (init 2012)", "estimate": None, "interval": None,
-        "bootstrap": None, "bootstrap_note": "", "n": 0, "unit": "times the epochs", "p_value": None,
+        "bootstrap": None, "bootstrap_note": "", "n": 0, "unit": "times the epochs", "claimed": 6.0, "p_value": None,
         "p_adjusted": None, "further_seeds": None, "further": "", "verdict": "not run yet", "runs": [],
         "reason": "no pair of runs is done; this row lacks 6 runs",
     }  # fmt: skip
@@ -65,11 +67,14 @@ def test_errors_are_paired_by_seed_and_told_in_points(read, finished, ended):
         finished(study.config(other, seed), ended(0.1 * seed + difference))
     finished(study.config(base, 4), ended(0.9))  # without its partner it says nothing
     (row,) = read(study).rows
+    assert row.verdict.word == "open" and row.further == ""
+    assert row.verdict.reason.endswith("n = 3), 3 of 4 pairs so far: the verdict waits for all of them")
+    (row,) = read(study.model_copy(update={"seeds": (1, 2, 3)})).rows
     half = 4.302652729911275 / math.sqrt(3)  # Student's t for three differences with deviation 1
     assert row.estimate.value == pytest.approx(3) and row.estimate.n == 3 and row.seeds == (1, 2, 3)
     assert (row.estimate.low, row.estimate.high) == pytest.approx((3 - half, 3 + half))
     assert row.verdict.word == "held" and row.unit == "percentage points"
-    assert row.verdict.reason == "+3.00 points (95 % interval +0.52 to +5.48, n = 3), 3 of 4 pairs so far"
+    assert row.verdict.reason == "+3.00 points (95 % interval +0.52 to +5.48, n = 3)"
     assert len(row.runs) == 6 and 2 < row.bootstrap[0] <= row.bootstrap[1] < 4
     assert row.p_adjusted is None  # one row alone
     json.dumps(row.to_json(), allow_nan=False)
@@ -96,7 +101,7 @@ def test_an_arm_that_never_arrives_is_a_bound_and_no_number(read, finished, fall
     headline = read(study).rows[0]
     assert headline.estimate.value is None and headline.estimate.high == math.inf
     assert 3 < headline.estimate.low < 10 / 2.1
-    assert headline.verdict.word == "held"  # six lies in it
+    assert headline.verdict.word == "held" and "size (6) is in the interval, neither shown" in headline.verdict.reason
     assert headline.to_json()["interval"][1] is None and headline.verdict.reason.startswith("more than 4.")
 
 
@@ -158,6 +163,94 @@ def test_what_stands_against_the_rows_is_said(read, finished, ended):
     assert "seed 1000, 0.1 in the sweep: failed 2 times (the loss is not a number)" in warnings
     assert "dropout without: no value of the sweep trains" in warnings
     assert "computed on 2 versions of the code" in warnings
+
+
+def test_pairs_that_were_lost_leave_the_question_open(read, finished, ended):
+    """Those that are left may be the lucky ones."""
+    study = parse(DROPOUT)
+    base, other = study.arms()
+    for seed, difference in ((1, 0.02), (2, 0.03), (3, 0.04), (4, None)):
+        finished(study.config(base, seed), ended(0.3))
+        if difference:
+            finished(study.config(other, seed), ended(0.3 + difference))
+    for _ in range(2):
+        finished(study.config(other, 4), [], state="failed", message="the loss is not a number")
+    found = read(study)
+    (row,) = found.rows
+    assert row.verdict.word == "open" and row.further == "" and row.estimate.low > 0
+    assert "3 of 4 pairs: runs of the others failed" in row.verdict.reason
+    assert any("delete these runs to have it tried again" in said for said in found.warnings)
+
+
+@pytest.mark.parametrize("design", ["one-off", "one-on", "full"])
+def test_a_claim_says_the_same_in_every_design(read, finished, ended, design):
+    study = parse(
+        DROPOUT.replace("contrast: dropout", "contrast: dropout" if design == "full" else f"design: {design}")
+    )
+    for arm in study.arms():
+        for seed in study.seeds:
+            finished(study.config(arm, seed), ended(0.3 + (0.02 + 0.001 * seed) * ("without" in arm.name)))
+    (row,) = read(study).rows
+    assert (row.verdict.word, row.estimate.value) == ("held", pytest.approx(2.25))
+    assert row.name == "dropout without against with"
+
+
+@pytest.mark.parametrize("size", [2, -2])
+def test_a_size_that_counts_is_below_no_difference_where_less_is_claimed(size):
+    claim = parse(DROPOUT).claim.model_copy(update={"direction": "lower", "size": size, "size_counts": True})
+    words = [
+        judge(claim, Estimate(-1, low, high, 5, 0.01), False, "") for low, high in ((-0.5, -0.1), (-3, -2.5), (-3, -1))
+    ]
+    assert [verdict.word for verdict in words] == ["contradicted", "held", "held"]
+    assert ["neither shown nor excluded" in verdict.reason for verdict in words] == [False, False, True]
+
+
+def test_rows_that_have_no_runs_yet_are_among_those_that_holm_looks_after(read, finished, ended):
+    study = parse(TWO + "design: one-off\n")
+    base, dropout, _ = study.arms()
+    for seed in study.seeds:
+        finished(study.config(base, seed), ended(0.3))
+        finished(study.config(dropout, seed), ended(0.32 + 0.001 * seed))
+    first, second = read(study).rows
+    assert first.p_adjusted == pytest.approx(2 * first.estimate.p_value) and second.p_adjusted is None
+
+
+def test_a_run_that_was_there_at_its_first_look_is_told(read, finished):
+    study = parse(ARRIVAL)
+    for place, arm in enumerate(study.arms()):
+        rows = [{"step": n, "epoch": float(n), "seconds": float(n), "images": n, "val/top1_error": error}
+                for n, error in ((1, 0.2 if place == 0 else 0.5), (2, 0.1))]  # fmt: skip
+        finished(study.config(arm, 1), rows)
+    found = read(study)
+    assert found.outcomes[study.arms()[0], 1][1] == Time(1, True, at_first=True)
+    assert (
+        "1 of the runs were there already when they were first looked at: their true times are shorter"
+        in found.warnings
+    )
+
+
+def test_other_devices_and_for_seconds_other_machines_are_told(read, finished, falling):
+    study = parse(SPEED.replace("to_reach: 0.25", "to_reach: 0.25, along: seconds"))
+    for arm in study.arms():
+        run = finished(study.config(arm, 1), falling(3))
+        env = {
+            "device": "cpu" if "relu" in arm.name else "cuda",
+            "precision": "fp32",
+            "hardware": arm.name,
+            "code": "c0de",
+        }
+        write_json(run.path / "env.json", env)
+    said = " ".join(read(study).warnings)
+    assert "on 2 kinds of device or precision" in said and "on 4 kinds of machines" in said
+    assert "machines" not in " ".join(read(parse(SPEED)).warnings)
+
+
+def test_a_study_that_this_version_does_not_know_hides_no_other(tmp_path):
+    good = parse(DROPOUT)
+    base = good.base.model_copy(update={"set": {"train.gone": 1}})
+    bad, fine = results_of([good.model_copy(update={"base": base}), good], tmp_path / "runs")
+    assert bad.rows[0].verdict.word == "cannot be evaluated" and "train.gone" in bad.rows[0].verdict.reason
+    assert fine.rows[0].verdict.word == "not run yet"
 
 
 TWO = """
@@ -287,7 +380,7 @@ def test_out_of_reach_and_unknown_are_two_things(read, finished, ended):
     for seed, difference in ((1, 0.05), (2, -0.05), (3, 0.0001)):
         finished(study.config(base, seed), ended(0.3))
         finished(study.config(other, seed), ended(0.3 + difference))
-        (row,) = read(study).rows
+        (row,) = read(study.model_copy(update={"seeds": tuple(range(1, seed + 1))})).rows
         if seed == 1:
             assert row.further == "How many more seeds would settle it cannot be told from these."
     assert row.further_seeds == math.inf and row.to_json()["further_seeds"] is None

@@ -87,6 +87,13 @@ def test_one_off_takes_every_other_level_and_one_on_the_first_one():
     assert levels(study(factors=factors(1, levels=3), design="one-on")) == [("a2",), ("a0",)]
 
 
+@pytest.mark.parametrize("design", ["full", "one-off", "one-on"])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_arms_are_counted_without_being_made(design, count):
+    made = study(factors=factors(count, levels=3), design=design)
+    assert made.count() == 3 * len(made.arms()) and made.epochs() == 15 * len(made.arms())
+
+
 def test_a_half_fraction_is_balanced_and_its_columns_are_orthogonal():
     made = study(factors=factors(4), design="fractional", generators={"d": ["a", "b", "c"]})
     signs = [[1 if level.endswith("0") else -1 for level in arm] for arm in levels(made)]
@@ -107,8 +114,8 @@ def test_contrasts_pair_arms_that_differ_in_one_factor():
         "b b1 against b0",
     ]
     assert [c.name for c in study(factors=factors(2), design="one-on").contrasts()] == [
-        "a a0 against a1",
-        "b b0 against b1",
+        "a a1 against a0",
+        "b b1 against b0",
     ]
     assert study().contrasts() == []
 
@@ -181,6 +188,20 @@ def test_a_sweep_gives_an_arm_its_own_rate_and_runs_all_its_epochs():
             {"id": "y", "says": "z", "measure": {"metric": "val/loss"}, "direction": "lower"}]}},
          "claim.aspects: a measure is of the contrast that stands for the study"),
         ({"stop": {"epochs": 3, "until": {"metric": "clean/top1_error", "at": 0.2}}}, "needs clean_passes"),
+        ({"seeds": [1, -2]}, "train.seed=-2"),
+        ({"seeds": [1, 5_000_000_000]}, "train.seed=5000000000"),
+        ({"base": {"preset": "alexnet-32"}, "sweep": {"values": [0, 0.2], "epochs": 1}}, "train.learning_rate=0"),
+        ({"sweep": {"field": "train.lr", "values": [0.1, 0.2], "epochs": 1}}, "train.lr: there is no such field"),
+        ({"base": {"preset": "alexnet-32"}, "sweep": {"values": [0.1, 0.2], "epochs": 1, "seeds": [-5]}},
+         "train.seed=-5"),
+        ({"factors": {"a": {"x": {}, "y": {"model.dropout": 0.2}}}}, "the arms 'a x' and 'a y' are the same training"),
+        ({"factors": {"a": {"x": {}, "y": {"model.preset": "alexnet"}}}}, "model.preset is not for a factor"),
+        ({"factors": {}, "measure": {"reading": "tower-colour"}}, "measure.reading: .*write model.towers: 2"),
+        ({"factors": {}, "measure": {"reading": "ten-crop"}, "claim": {"says": "x", "direction": "lower", "aspects": [
+            {"id": "y", "says": "z", "measure": {"metric": "val/loss"}, "direction": "lower"}]}},
+         "claim.aspects: a study whose measure is a reading"),
+        ({"factors": {f"f{n}": {str(level): {} for level in range(9)} for n in range(12)}},
+         "that makes 847288609443 runs; allowed are 2000"),
         ({"seeds": list(range(200)), "factors": factors(4, levels=2)}, "that makes 3200 runs; allowed are 2000"),
     ],
 )  # fmt: skip

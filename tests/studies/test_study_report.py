@@ -65,7 +65,7 @@ def test_a_run_that_did_not_arrive_is_told_as_longer(found):
 def test_the_chart_has_the_intervals_of_the_rows(found):
     chart = intervals(found)
     (row,) = found.rows
-    assert list(chart.points.rows[0])[1:] == [row.estimate.value, row.estimate.low, row.estimate.high]
+    assert list(chart.points.rows[0])[1:] == [row.estimate.value, row.estimate.low, row.estimate.high, row.claimed]
     assert row.verdict.reason in chart.alt
 
 
