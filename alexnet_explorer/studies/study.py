@@ -319,10 +319,10 @@ class Study(_Part):
         known: dict[str, str] = {}
         arms = self.arms()
         for arm in arms:
-            same = known.setdefault(self.config(arm, self.seeds[0]).digest(), arm.name)
+            same = known.setdefault(_trained(self.config(arm, self.seeds[0])), arm.name)
             if same != arm.name:
-                raise ValueError(f"the arms {same!r} and {arm.name!r} are the same training: a level sets what the "
-                                 "base, or another level, sets already")  # fmt: skip
+                raise ValueError(f"the arms {same!r} and {arm.name!r} are the same training: a level sets what is set "
+                                 "already, or what this network has no layer for")  # fmt: skip
             if self.sweep:
                 for value in self.sweep.values:
                     self.config(arm, self.seeds[0], value, self.sweep.epochs)
@@ -473,6 +473,13 @@ class Contrast:
         where = ", ".join(f"{factor} {level}" for factor, level in self.at.items())
         baseline = dict(self.baseline.levels)[self.factor]
         return f"{self.factor} {self.level} against {baseline}" + (f" ({where})" if where else "")
+
+
+def _trained(config: RunConfig) -> str:
+    """What a config trains, as text: without the settings of layers that its network does not have."""
+    kinds = {layer.kind for layer in config.model.layers()}
+    absent = tuple(f"model.{kind}" for kind in ("dropout", "lrn", "pool") if kind not in kinds)
+    return json.dumps({name: value for name, value in config.flat().items() if not name.startswith(absent)})
 
 
 def _label(value: object) -> str:

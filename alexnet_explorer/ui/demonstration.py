@@ -62,8 +62,14 @@ def _came_out(results: Results) -> None:
     st.markdown(f"**{plain(results.study.title)}**")
     for line in results.rows:
         studies.show_verdict(line)
-    st.button("Look at its runs", icon=":material/science:", key="demonstration_look", on_click=studies.choose_by_id,
-              args=(results.study.id,))  # fmt: skip
+    st.button("Look at its runs", icon=":material/science:", key="demonstration_look", on_click=_look,
+              args=(results.study,))  # fmt: skip
+
+
+def _look(study: Study) -> None:
+    if study.id not in own(runs_folder())[0]:  # its file was deleted, and its runs are still there
+        study_builder.keep(study)
+    studies.choose_by_id(study.id)
 
 
 def _start(study: Study) -> None:

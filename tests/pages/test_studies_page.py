@@ -201,6 +201,7 @@ def test_the_demonstration_is_one_click_from_the_page_to_its_verdict(visit, root
     monkeypatch.setattr(process, "process_of", lambda name, root: 0)
     visitor = visit("studies")
     assert visitor.says(plain("-2.00 points (95 % interval"))
+    (own_folder(root) / f"{study.id}.yaml").unlink()  # somebody deletes its file: its runs can still be looked at
     visitor.button(key="demonstration_look").click().run()
     assert visitor.selectbox(key="studies_chosen").value == study.id
 

@@ -195,6 +195,8 @@ def test_a_sweep_gives_an_arm_its_own_rate_and_runs_all_its_epochs():
         ({"base": {"preset": "alexnet-32"}, "sweep": {"values": [0.1, 0.2], "epochs": 1, "seeds": [-5]}},
          "train.seed=-5"),
         ({"factors": {"a": {"x": {}, "y": {"model.dropout": 0.2}}}}, "the arms 'a x' and 'a y' are the same training"),
+        ({"base": {"preset": "convnet-2012"}, "factors": {"a": {"x": {}, "y": {"model.dropout": 0.2}}}},
+         "the arms 'a x' and 'a y' are the same training: .* has no layer for"),
         ({"factors": {"a": {"x": {}, "y": {"model.preset": "alexnet"}}}}, "model.preset is not for a factor"),
         ({"factors": {}, "measure": {"reading": "tower-colour"}}, "measure.reading: .*write model.towers: 2"),
         ({"factors": {}, "measure": {"reading": "ten-crop"}, "claim": {"says": "x", "direction": "lower", "aspects": [
