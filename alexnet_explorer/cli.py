@@ -1183,7 +1183,7 @@ def script(
     seed: Seed = None,
     runs: RunsFolder = RUNS,
 ) -> None:
-    """Print a plain PyTorch script that trains the same network to the same loss as `train` with these options."""
+    """Print a plain PyTorch script of what `train` does with these options, on a CPU with the same loss."""
     from .script import plain_script
 
     changes = _changes(settings or [], epochs, seed, freeze)

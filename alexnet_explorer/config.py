@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Self, get_args
@@ -40,6 +41,12 @@ class Layer(NamedTuple):
         if self.kind == "conv":
             return self.output[0] * (self.input[0] // self.groups * kernel**2 + 1)
         return self.output[0] * (self.input[0] + 1) if self.kind == "fc" else 0
+
+
+# Of a network that anybody may describe in a file: far beyond 2012's, and within what a computer holds.
+MOST_NUMBERS = 2**27  # of a layer's output, for each picture
+MOST_PARAMETERS = 2**31
+MOST_NORMALISED = 8192  # maps of a layer that normalises over them
 
 
 class _Config(BaseModel):
@@ -127,7 +134,14 @@ class ModelConfig(_Config):
         if self.lrn_size % 2 == 0:
             raise ValueError(f"lrn_size={self.lrn_size}: allowed are odd numbers, so that a map has as many "
                              "neighbours on either side")  # fmt: skip
-        self.layers()
+        for layer in self.layers():
+            if math.prod(layer.output) > MOST_NUMBERS:
+                raise ValueError(f"{layer.name} would put out {math.prod(layer.output):,} numbers for each picture: "
+                                 f"allowed are {MOST_NUMBERS:,}")  # fmt: skip
+            if layer.kind == "lrn" and self.lrn_kind == "across-maps" and layer.output[0] > MOST_NORMALISED:
+                raise ValueError(f"{layer.name} has {layer.output[0]} maps: allowed are {MOST_NORMALISED}")
+        if (count := self.parameters()) > MOST_PARAMETERS:
+            raise ValueError(f"it would have {count:,} parameters: allowed are {MOST_PARAMETERS:,}")
         return self
 
     def layers(self) -> list[Layer]:

@@ -77,6 +77,11 @@ def prepare(source: str | Path, name: str | None = None, progress: Progress | No
                         "or choose another one by ALEXNET_EXPLORER_DATA.") from error  # fmt: skip
 
 
+def prepare_by_name(name: str, progress: Progress | None = None) -> PackedSet:
+    """`prepare` for a name that somebody typed or a config holds, which is never taken for a path. Raises DataError."""
+    return prepare(name, progress=progress) if name in SOURCES else find_set(name)
+
+
 def _prepare(source: str | Path, name: str | None, progress: Progress) -> PackedSet:
     if name is not None:
         name = clean_name(name)
@@ -359,13 +364,19 @@ class _Pace:
         return f"{words}, {rate:,.0f} a second, {shown} left"
 
 
+# What folders of training pictures, and of those to test with, are called; of several of these the first is taken.
+_TRAINING = ("train", "training")
+_HELD_OUT = ("test", "testing", "val", "valid", "validation", "eval", "dev")
+
+
 def _splits(tree: Tree, base: str) -> dict[Split, dict[str, list[str]]]:
     """The pictures of each class folder of each split. Raises DataError where they do not make a data set."""
     inside = {folder.lower(): folder for folder in tree.inside(base)}
-    held_out = [inside[split] for split in ("test", "val") if split in inside]
+    training = next((inside[name] for name in _TRAINING if name in inside), None)
+    held_out = [inside[name] for name in _HELD_OUT if name in inside]
     splits: dict[Split, dict[str, list[str]]]
-    if "train" in inside and held_out:
-        train = tree.classes(f"{base}{inside['train']}/")
+    if training and held_out:
+        train = tree.classes(f"{base}{training}/")
         folder, test = held_out[0], tree.classes(f"{base}{held_out[0]}/")
         for other in held_out[1:]:  # test pictures without labels, as in some competitions
             if test.keys() != train.keys():
@@ -373,10 +384,15 @@ def _splits(tree: Tree, base: str) -> dict[Split, dict[str, list[str]]]:
         if test.keys() != train.keys():
             missing, extra = sorted(train.keys() - test.keys()), sorted(test.keys() - train.keys())
             difference = [f"{_listed(names)} only in {place!r}" for names, place in
-                          ((missing, inside["train"]), (extra, folder)) if names]  # fmt: skip
-            raise DataError(f"The class folders of {inside['train']!r} and {folder!r} in {tree.name!r} differ: "
+                          ((missing, training), (extra, folder)) if names]  # fmt: skip
+            raise DataError(f"The class folders of {training!r} and {folder!r} in {tree.name!r} differ: "
                             f"{'; '.join(difference)}: give both the same ones.")  # fmt: skip
         splits = {"train": train, "test": test}
+        tree.skipped += [f"{base}{other} ({folder} is used)" for other in held_out if other != folder]
+    elif len(inside) > 1 and inside.keys() <= {*_TRAINING, *_HELD_OUT}:
+        missing_split = "a folder 'train'" if held_out else "a folder 'test'"
+        raise DataError(f"{tree.name!r} has {_listed(sorted(inside.values()))}, but not {missing_split}: "
+                        "add it, with the same class folders.")  # fmt: skip
     else:
         splits = {"train": tree.classes(base)}
 

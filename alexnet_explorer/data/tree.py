@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -22,8 +24,10 @@ LARGEST_SIDE = 256  # of packed images
 PICTURE_ENDINGS = frozenset(
     (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
 )
+_SAYS_UTF8 = 0x800  # a flag of a member of a zip file
 CLASS_NAMES = "classes.tsv"  # folder name, tab, readable names parted by commas
 MAX_MEMBERS = 2_000_000  # of a zip file
+MOST_LETTERS, MOST_FOLDERS = 1000, 32  # of a path in it
 MAX_UNPACKED = 32 * 1024**3  # bytes of all its pictures
 
 
@@ -136,8 +140,11 @@ def open_zip(path: Path) -> Iterator[Tree]:
         if len(archive.infolist()) > MAX_MEMBERS:
             raise DataError(f"{path.name!r} holds more than {MAX_MEMBERS:,} files: unpack it, and use the folder.")
         for member in archive.infolist():
-            name = member.filename.replace("\\", "/")
+            name = _name(member)
             parts = name.rstrip("/").split("/")
+            if len(name) > MOST_LETTERS or len(parts) > MOST_FOLDERS:
+                raise DataError(f"{path.name!r} holds a path of {len(parts)} folders and {len(name)} letters: allowed "
+                                f"are {MOST_FOLDERS} and {MOST_LETTERS}.")  # fmt: skip
             if any(_hidden(part) for part in parts):
                 continue
             folders = parts if member.is_dir() else parts[:-1]
@@ -150,6 +157,19 @@ def open_zip(path: Path) -> Iterator[Tree]:
         if sum(member.file_size for member in members.values()) > MAX_UNPACKED:
             raise DataError(f"{path.name!r} holds more than {MAX_UNPACKED >> 30} GB: unpack it, and use the folder.")
         yield tree
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """The path of a member, with slashes, from the top.
+
+    Some programs write UTF-8 without saying so, which Python then reads as the code page of old PCs.
+    """
+    name = member.filename
+    if not member.flag_bits & _SAYS_UTF8:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    name = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    return re.sub(r"^(\./)+", "", name)
 
 
 def find_base(tree: Tree) -> str:

@@ -57,7 +57,7 @@ def ten_crops(preprocessing: Preprocessing, image: Image) -> Tensor:
 def evaluate(loaded: LoadedModel, pictures: Iterable[tuple[Image, int]], views: Views = centre_view) -> Evaluation:
     """The errors of a network on RGB pictures, each with the index of its class; they are read one batch at a time.
 
-    A picture counts as right in the top five where fewer than five classes are more probable than its own.
+    A picture counts as right in the top five where its class is among the five most probable ones.
     Raises DataError where there are no pictures.
     """
     n = wrong = wrong5 = count = 0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alexnet_explorer.config import ConfigError
 
-from .attribution import BATCH, Question
+from .attribution import BATCH, NotApplicable, Question
 from .gradient_methods import number_of_samples
 from .superpixels import superpixels
 
@@ -47,7 +47,7 @@ def feature_ablation(question: Question) -> Tensor:
     """The fall of the logit when one superpixel is covered."""
     from captum.attr import FeatureAblation
 
-    patches = superpixels(question.x, question.settings.superpixels)
+    patches = _patches(question)
     falls: Tensor = FeatureAblation(question.counting(int(patches.max()) + 2)).attribute(
         question.x, question.baseline, question.target, feature_mask=patches, perturbations_per_eval=BATCH
     )
@@ -101,9 +101,17 @@ def kernel_shap(question: Question) -> Tensor:
     return _fitted(question, Drawn)
 
 
+def _patches(question: Question) -> Tensor:
+    """The superpixels of the picture. Raises NotApplicable where they are one."""
+    patches = superpixels(question.x, question.settings.superpixels)
+    if int(patches.max()) == 0:
+        raise NotApplicable("The picture is a single superpixel, which has nothing to be compared with: ask for more.")
+    return patches
+
+
 def _fitted(question: Question, method: Any) -> Tensor:
     """The weight that a linear model, fitted by one of Captum's methods, gives each pixel's superpixel."""
-    patches, samples = superpixels(question.x, question.settings.superpixels), number_of_samples(question)
+    patches, samples = _patches(question), number_of_samples(question)
     count = int(patches.max()) + 1
     if samples <= count + 1:
         raise ConfigError(f"samples={samples}: allowed are {count + 2} or more with {count} superpixels")

@@ -92,6 +92,9 @@ def predict_many(
     `progress(share, text)` is called before each batch, and may raise to stop.
     """
     rows: list[Row] = []
+    titles = [loaded.title for loaded in networks]
+    named = [title if titles.count(title) == 1 else f"{title} ({loaded.name})"
+             for title, loaded in zip(titles, networks, strict=True)]  # fmt: skip
     for first in range(0, pictures.count, PICTURES_AT_ONCE):
         progress(first / pictures.count, f"{first} of {pictures.count} pictures")
         opened: dict[int, Image.Image | str] = {}
@@ -111,9 +114,9 @@ def predict_many(
             name, shows = (f"number {number}", label) if pictures.classes else (label, None)
             for place, loaded in enumerate(networks):
                 if isinstance(image, str):
-                    rows.append(Row(name, shows, loaded.title, error=image))
+                    rows.append(Row(name, shows, named[place], error=image))
                 else:
-                    rows.append(Row(name, shows, loaded.title, tuple(best(loaded, answers[place][number], top))))
+                    rows.append(Row(name, shows, named[place], tuple(best(loaded, answers[place][number], top))))
     return rows
 
 

@@ -94,12 +94,13 @@ def _steps(config: ModelConfig) -> Iterator[tuple[str, _Step]]:
     side = config.input_size
     for layer in config.layers():
         yield layer.name, _Step(*_reach(layer, config, side), side)
-        side = layer.output[1] if len(layer.output) == 3 else 1
+        if layer.kind != "dropout":
+            side = layer.output[1] if len(layer.output) == 3 else 1
 
 
 def _reach(layer: Layer, config: ModelConfig, side: int) -> tuple[int, int, int]:
     """Kernel, stride and padding of a layer whose input is `side` wide."""
-    if len(layer.output) == 1:
+    if len(layer.output) == 1 and layer.kind != "dropout":  # which passes single numbers, also of maps
         return side, 1, 0
     n = layer.number - 1
     match layer.kind:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 NOISE_LEVELS = 5  # grey levels of 256, a share of 0.02 of the range: what Captum's `sensitivity_max` takes by default
 NOISE_DRAWS = 10  # Captum's default, too
+ROUNDING = 1e-6  # of a map's largest value: what varies by less is the same everywhere
 REDRAWN = 3  # networks with all weights drawn anew
 REDRAWN_SEED = 1_000_003  # of the first; no training begins from it, so that none of its own first weights come back
 _ELSEWHERE = 4  # maps of `perturbing.elsewhere`
@@ -221,6 +222,8 @@ def _randomisation(map: _Map) -> Figure:
 
     Weights that only changed places would keep their mean, below 0 say, which is enough to leave some maps blank.
     """
+    if _is_flat(map.attribution.map):
+        return verdicts.nothing("randomisation", "The map is the same everywhere: it has no order to be compared.")
     layers, signed = learned(map.loaded.model), METHODS[map.attribution.method].signed
     count = len(layers) + REDRAWN - 1
     sizes, signs = [], []
@@ -263,12 +266,16 @@ def redrawn(loaded: LoadedModel, seed: int) -> AlexNet:
 
 
 def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float | None:
-    """Spearman's, of two maps of one shape; None where one of them is the same everywhere."""
+    """Spearman's, of two maps of one shape; None where one of them is the same everywhere, but for rounding."""
     from scipy import stats
 
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
+    if _is_flat(a) or _is_flat(b):
         return None
     return float(stats.spearmanr(a.ravel(), b.ravel()).statistic)
+
+
+def _is_flat(values: NDArray[np.floating]) -> bool:
+    return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())
 
 
 def _sensitivity(map: _Map) -> Figure:

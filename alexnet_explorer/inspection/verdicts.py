@@ -160,13 +160,13 @@ def completeness(total: float, due: float, mass: float, sums_to: Sum, random: bo
     `random`: the method draws points by chance.
     """
     what = "the score's rise above the baseline's" if sums_to == "rise" else "the score"
-    if mass > MOST_CANCELLED * abs(due):
+    if due == 0 or mass > MOST_CANCELLED * abs(due):
         return Figure(
             "completeness", {"completeness_error": None},
             f"The values add up to {_number(total)}, and {what} is {_number(due)}: too little to measure an error by.",
             "says nothing",
             f"The values' sizes add up to more than {MOST_CANCELLED} times what is due: what is left of them is "
-            "mostly rounding.",
+            "mostly rounding." if mass else "There is nothing that the map could have shared out.",
         )  # fmt: skip
     error = abs(total - due) / abs(due)
     return Figure(
@@ -252,8 +252,8 @@ def randomisation(
     """Whether the map forgets what the network forgot.
 
     `sizes` are the rank correlations of the map's |values| with the first map's after each further one of `layers`,
-    `signed` those of the values of a signed method; None stands for a blank map. `draws` are those of `sizes` with all
-    layers drawn anew, several times.
+    `signed` those of the values of a signed method; None stands for a blank map, or one that the method refuses.
+    `draws` are those of `sizes` with all layers drawn anew, several times.
     """
     left = [value for value in draws if value is not None]
     x = ("as trained", *layers)
@@ -265,7 +265,8 @@ def randomisation(
     if not left:
         return Figure(
             "randomisation", {"randomisation_correlation": None, "signed_randomisation_correlation": last},
-            "With all weights drawn anew the map is blank: nothing of it is left, and there is nothing to compare.",
+            "With all weights drawn anew the map is blank, or the method finds nothing to say: nothing of this map is "
+            "left to compare.",
             "holds", "A blank map has no order of pixels, and so none of the first map's.", tuple(curves), *titles,
         )  # fmt: skip
     mean = math.fsum(left) / len(left)
@@ -332,6 +333,11 @@ def _when(curve: Sequence[float], x: Sequence[float], whole: float, deletion: bo
     """The share of the pixels at which half of the probability is gone, or there."""
     crossed = (share for share, value in zip(x, curve, strict=True) if (value <= whole / 2) == deletion)
     share = next(crossed, None)
+    if share == 0 and not deletion:
+        return (
+            f"The class's probability, {_percent(whole)} in the end, is {_percent(curve[0])} before any pixel is "
+            "there: more than half of that."
+        )
     if share is None:
         return f"The class's probability, {_percent(whole)}, stays above half of that until the end."
     if deletion:

@@ -131,7 +131,8 @@ def in_words(error: Exception) -> str:
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # PyTorch has no type for it on a CPU
         return "not enough memory: take a smaller train.batch_size"
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        return f"torch.compile does not work here ({str(error).strip().splitlines()[0]}): take train.compile=off"
+        why = str(error).strip().splitlines()[0]
+        return f"torch.compile does not work here ({why}): take train.compile=off, in a new run if this one has begun"
     return ""
 
 

@@ -71,7 +71,8 @@ class UnitWatch:
                 seen = (seen > 0).sum(0)
             else:
                 distance = output.abs() if self.activation == "tanh" else (2 * output - 1).abs()
-                seen = torch.stack([(distance > FLAT).sum(), distance.new_tensor(distance.numel())])
+                flat = (distance > FLAT).sum()
+                seen = torch.stack([flat, flat.new_tensor(distance.numel())])  # whole numbers, also of a bf16 layer
             self.totals[name] += seen
 
         return look

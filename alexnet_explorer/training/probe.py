@@ -75,7 +75,8 @@ class _Trial:
 
     def __init__(self, config: RunConfig, packed: PackedSet, init: Path | None) -> None:
         self.config = config
-        self.engine = choose_engine(config, most_threads())
+        train = config.train
+        self.engine = choose_engine(config, most_threads(), train.epochs * packed.count("train") // train.batch_size)
         self.engine.set_up()
         self.device = torch.device(self.engine.device)
         self.data = TrainingData(packed, config, self.device, self.engine.dtype)

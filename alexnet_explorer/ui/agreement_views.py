@@ -79,12 +79,17 @@ def _choose_methods() -> list[str]:
 def _find(look: Look, pictures: PictureSet, methods: Sequence[str], count: int, key: Hashable) -> Agreement | None:
     """What came of the work, in the background and on the disk; what is known so far where it is not at its end."""
     from alexnet_explorer.inspection.agreement import Survey
+    from alexnet_explorer.inspection.attribution import NotApplicable
 
     store = networks.results()
     known: Agreement | None = store.find(key)
     if known:
         return known
-    survey = Survey(look.model, pictures, methods, target=look.target, most=count)
+    try:
+        survey = Survey(look.model, pictures, methods, target=look.target, most=count)
+    except NotApplicable as reason:
+        st.info(plain(str(reason)), icon=":material/block:")
+        return None
     plan = survey.plan()
     if not plan.maps:
         return store.get(key, survey.run)

@@ -81,7 +81,7 @@ def explained(row: Sequence[Look]) -> None:
     step = explain(look.model, outputs, here.trail.place, seed)
     _way(here)
     _result(here, step)
-    _overview(here)
+    _overview(here, step)
     _DRAW[type(step).__name__](here, step)
     downloads.offer(
         "arithmetic", f"{look.model.name} {here.name(step.place)}", png=lambda: sheet(here.pictures), csv=step.to_csv,
@@ -120,7 +120,7 @@ def _way(here: Here) -> None:
             )  # fmt: skip
 
 
-def _overview(here: Here) -> None:
+def _overview(here: Here, step: steps.Step) -> None:
     """The unit's map, in which a position is chosen, and what the number sees of the picture."""
     place, config = here.trail.place, here.look.model.model.config
     left, right = st.columns(2)
@@ -132,7 +132,8 @@ def _overview(here: Here) -> None:
     with right:
         size = here.look.model.preprocessing.size
         zoom = max(1, round(MAP_PIXELS / size))
-        seen = window(config, place.layer, place.row, place.column)
+        origin = step.origin if isinstance(step, steps.DropoutStep) else place  # dropout before fc6 passes on maps
+        seen = window(config, origin.layer, origin.row, origin.column)
         here.draw(
             outlined(enlarged(here.look.seen(), zoom), *(zoom * edge for edge in seen)),
             f"What this number sees of the picture: {_pixels(seen.bottom - seen.top, seen.right - seen.left, size)}.",
@@ -398,7 +399,9 @@ def _pixel(here: Here, step: steps.ConvolutionStep, position: int) -> None:
     chosen = _term(here, step, position)
     if chosen is None:
         return
-    found = explain_pixel(here.look.model, here.look.seen(), here.outputs, chosen)
+    model, picture = here.look.model, here.look.picture.image
+    # In colour, also where the network sees it in grey: that sum is part of the walk.
+    found = explain_pixel(model, np.asarray(model.preprocessing.crop(picture)), here.outputs, chosen)
     red, green, blue = found.colour.tolist()
     with st.container(border=True):
         st.markdown(f"**{plain(here.name(chosen))}**: the walk ends here")

@@ -229,7 +229,7 @@ def _draw_all_statistics(look: Look, numbers: LayerNumbers, scale: Scale) -> Non
     st.caption(
         f"Dead here: zero everywhere in this picture. Dead in all {numbers.pictures}: zero everywhere in each of the "
         "sample photographs and your uploads; only a unit that stays so over the training images is dead for good. "
-        "Sees: the side of the square of input pixels that one value depends on."
+        "Sees: the side of the square of input pixels that one value depends on, up to the whole input's."
     )
     downloads.offer(f"layers {look.model.name}", file_name(look, "layers"), csv=table.to_csv)
 
@@ -255,7 +255,7 @@ def layer_table(look: Look, dead: dict[str, int]) -> Table:
     for name in layers_of(look):
         values = walk_of(look)[name]
         about = statistics(values)
-        sees = sizes[name].size if values.ndim == 3 else size
+        sees = min(sizes[name].size, size) if values.ndim == 3 else size
         rows.append([name, "×".join(map(str, values.shape)), sees, about.zeros, about.dead, dead[name], about.minimum,
                      about.mean, about.std, about.maximum])  # fmt: skip
     heads = {"layer": "", "shape": "", "sees (pixels)": "", "zeros": ".0%", "dead here": "", "dead in all": "",

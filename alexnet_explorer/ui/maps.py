@@ -114,13 +114,13 @@ class Ask:
         return self.look.remember(("seconds", self.method, self.settings), self._estimate)
 
     def _estimate(self) -> float:
-        from alexnet_explorer.inspection.attribution import ask
+        from alexnet_explorer.inspection.attribution import NotApplicable, ask
         from alexnet_explorer.inspection.costs import passes
 
         look = self.look
         try:
             question = ask(look.model, look.picture.image, self.method, self.target, self.settings)
-        except (ConfigError, KeyError):
+        except (NotApplicable, ConfigError, KeyError):  # which `compute` tells
             return 0.0
         number = passes(question, self.method)
         forward, back = pass_seconds(look)

@@ -19,7 +19,8 @@ def arrive(page: str) -> None:
     if st.session_state.get(_PAGE) != page:
         st.session_state[_PAGE] = page
         given = dict(st.query_params)
-        st.session_state[_STARTS] = st.session_state.get(_STARTS, {}) | given
+        starts = st.session_state.get(_STARTS, {})  # of each page: controls of two pages may have one name
+        st.session_state[_STARTS] = starts | {page: starts.get(page, {}) | given}
         st.session_state[_FRESH] = set(given)
 
 
@@ -33,7 +34,7 @@ def start(name: str, usual: T, read: Callable[[str], Any], *keys: str) -> T:
         st.session_state[_FRESH].remove(name)
         for key in keys:
             st.session_state.pop(key, None)
-    text = st.session_state.get(_STARTS, {}).get(name)
+    text = st.session_state.get(_STARTS, {}).get(st.session_state.get(_PAGE), {}).get(name)
     value: T | None = read(text) if text else None
     return usual if value is None else value
 

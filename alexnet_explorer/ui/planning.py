@@ -56,7 +56,9 @@ def show(chosen: Chosen, config: RunConfig) -> None:
 def _script(chosen: Chosen, config: RunConfig) -> None:
     text = plain_script(config, str(chosen.packed.folder) if chosen.packed else PACKED_FOLDER)
     needs = "PyTorch and NumPy" + (" (and safetensors)" if config.train.init else "")
-    st.markdown(f"The same training, with the same losses, by {needs} alone: to read, to change, to take along.")
+    st.markdown(
+        f"The same training, on a CPU with the same losses, by {needs} alone: to read, to change, to take along."
+    )
     if config.train.precision == "auto":
         st.caption("The precision auto becomes fp32 in the script.")
     if chosen.packed is None:

@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from alexnet_explorer.data.packed import DataError, PackedSet
-from alexnet_explorer.data.sources import prepare
+from alexnet_explorer.data.sources import prepare, prepare_by_name
 from alexnet_explorer.ui.text import plain
 
 # What a session waits for: the data of a run, an upload to become a data set, data to choose the settings for.
@@ -36,7 +36,10 @@ class Preparation(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.packed = prepare(self.source, self.label, self._hear)
+            if isinstance(self.source, Path):
+                self.packed = prepare(self.source, self.label, self._hear)
+            else:
+                self.packed = prepare_by_name(self.source, self._hear)
         except DataError as error:
             self.message = str(error)
         except OSError as error:

@@ -19,7 +19,7 @@ from alexnet_explorer import figures
 from alexnet_explorer.catalogue import find_weights
 from alexnet_explorer.config import RunConfig, TrainConfig
 from alexnet_explorer.data.packed import DataError
-from alexnet_explorer.data.sources import prepare
+from alexnet_explorer.data.sources import prepare_by_name
 from alexnet_explorer.launch import local
 from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import RunError, config_on, list_runs
@@ -81,7 +81,7 @@ class Probe(threading.Thread):
         self._kill()
 
     def _measure(self) -> None:
-        packed = prepare(self.config.data.name, progress=self._hear)
+        packed = prepare_by_name(self.config.data.name, self._hear)
         self.shared.keep(config_on(self.config, packed), self)  # as the page will ask for it from now on
         self.share, self.text, self.since = 0.0, TEXTS[self.kind], time.monotonic()
         with TemporaryDirectory(prefix="alexnet-explorer-") as folder:

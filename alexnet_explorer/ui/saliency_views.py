@@ -326,8 +326,12 @@ def _contrast(row: Sequence[Look], chosen: Chosen) -> list[Answer]:
     if limit:
         st.caption(
             f"One scale for all: {maps.colours(signed)}; full colour from {'±' if signed else ''}{limit:.3g}. The "
-            f"difference, from −{limit:.3g} (blue) to {limit:.3g} (red), is the first less the second: red is what "
-            "speaks more for the first class."
+            f"difference, from −{limit:.3g} (blue) to {limit:.3g} (red), is the first less the second: "
+            + (
+                "red is what speaks more for the first class."
+                if signed
+                else "red is what matters more to the first class, for or against it, and blue to the second."
+            )
         )
     shown = [found[ask.key] for ask in asks]
 
@@ -357,12 +361,20 @@ def _choose_other(look: Look) -> int:
     if st.session_state.get("saliency_against") not in options:
         st.session_state.pop("saliency_against", None)
     chosen = st.selectbox(
-        f"“{classes[own]}” against", options, options.index(int(start)) if start in options else 0,
+        f"“{plain(classes[own])}” against", options, options.index(int(start)) if start in options else 0,
         format_func=lambda number: classes[number] if number < len(classes) else "", key="saliency_against",
         persist_state="session", width=320,
     )  # fmt: skip
     own_link.write("against", None if chosen == options[0] else str(chosen))
     return int(chosen)
+
+
+def _apart_in_words(apart: views.Array, labels: Sequence[str], signed: bool) -> str:
+    """What differs between the maps of two classes, for those who cannot see it."""
+    if signed:
+        return in_words(apart, f"Evidence for {labels[0]} less {labels[1]}", True)
+    sides = zip(labels, (np.maximum(apart, 0), np.maximum(-apart, 0)), strict=True)
+    return "; ".join(in_words(side, f"What matters more to {label}", False) for label, side in sides)
 
 
 def _draw_contrast(look: Look, one: Attribution, other: Attribution, limit: float, outline: bool) -> None:
@@ -373,7 +385,7 @@ def _draw_contrast(look: Look, one: Attribution, other: Attribution, limit: floa
     parts = [
         (labels[0], maps.drawn(seen, one.map, one.signed, limit, outline), maps.said(one, labels[0])),
         (labels[1], maps.drawn(seen, other.map, other.signed, limit, outline), maps.said(other, labels[1])),
-        (told, maps.drawn(seen, apart, True, limit, False), in_words(apart, f"Evidence for {told}", True)),
+        (told, maps.drawn(seen, apart, True, limit, False), _apart_in_words(apart, labels, one.signed)),
     ]
     with st.container(horizontal=True, gap="small"):
         for label, picture, alt in parts:

@@ -239,7 +239,7 @@ class _Controls:
     def _optimiser(self) -> None:
         """How the weights are changed."""
         self._choice("train.optimiser", "Optimiser")
-        self.control("train.learning_rate", st.number_input, "Learning rate", min_value=1e-6, max_value=100.0,
+        self.control("train.learning_rate", st.number_input, "Learning rate", min_value=1e-12, max_value=100.0,
                      step=0.005, format="%g")  # fmt: skip
         if self.found.config:
             probing.show_rate(self.found.config)
@@ -247,11 +247,11 @@ class _Controls:
                      format_func=_shown)  # fmt: skip
         if self.value("train.schedule") == "one-cycle":
             self.control("train.warm_up", st.number_input, "Share of the training in which the rate rises",
-                         min_value=0.01, max_value=0.99, step=0.05, format="%g")  # fmt: skip
+                         min_value=1e-4, max_value=0.9999, step=0.05, format="%g")  # fmt: skip
         if self.value("train.schedule") == "plateau":
             self.control("train.patience", st.number_input, "Epochs without a lower validation loss before it falls",
                          min_value=1)  # fmt: skip
-        self.control("train.momentum", st.number_input, "Momentum", min_value=0.0, max_value=0.999, step=0.05,
+        self.control("train.momentum", st.number_input, "Momentum", min_value=0.0, max_value=0.99999, step=0.05,
                      format="%g")  # fmt: skip
         self.control("train.weight_decay", st.number_input, "Weight decay", min_value=0.0, max_value=1.0, step=1e-4,
                      format="%g")  # fmt: skip
@@ -262,7 +262,7 @@ class _Controls:
     def _length(self) -> None:
         """How long it is trained, on what, and where."""
         self.control("train.epochs", st.number_input, "Epochs", min_value=1, max_value=100_000)
-        self.control("data.val_fraction", st.number_input, "Share of the images kept for validation", min_value=0.01,
+        self.control("data.val_fraction", st.number_input, "Share of the images kept for validation", min_value=1e-5,
                      max_value=0.5, step=0.05, format="%g")  # fmt: skip
         self.control("train.seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1)
         self._choice("train.device", "Device")

@@ -21,7 +21,7 @@ from PIL import Image
 
 from alexnet_explorer.data import packed, sources, tree
 from alexnet_explorer.data.packed import DataError, list_sets
-from alexnet_explorer.data.sources import SOURCES, prepare
+from alexnet_explorer.data.sources import SOURCES, prepare, prepare_by_name
 
 
 def picture(seed=0, size=(16, 16)):
@@ -148,6 +148,39 @@ def test_val_stands_for_test_where_test_has_no_classes(tmp_path):
     counts |= {"test/cat": 1, "test/dog": 1}
     del counts["test/images"]
     assert prepare(write_folders(tmp_path / "all three", counts)).count("test") == 2
+
+
+def split_folders(root, *names):
+    """Each with the same pictures of two classes."""
+    return write_folders(root, {f"{name}/{kind}": count for name in names for kind, count in (("cat", 2), ("dog", 3))})
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "validation"), ("Training", "Testing"), ("train", "valid"), ("train", "eval")]
+)
+def test_splits_by_other_names(tmp_path, names):
+    found = prepare(split_folders(tmp_path / "pets", *names))
+    assert found.classes == ("cat", "dog") and (found.count("train"), found.count("test")) == (5, 5)
+
+
+def test_a_split_that_is_not_used_is_told(tmp_path):
+    found = prepare(split_folders(tmp_path / "pets", "train", "valid", "test"))
+    assert found.count("test") == 5 and found.skipped == ("valid (test is used)",)
+
+
+def test_splits_without_training_pictures_are_no_classes(tmp_path):
+    refused(split_folders(tmp_path / "pets", "test", "valid"), "has 'test', 'valid', but not a folder 'train'")
+
+
+def test_a_name_is_never_a_path(tmp_path, monkeypatch):
+    """Whoever types one into a page would have the folders of the server packed."""
+    write_folders(tmp_path / "private", {"cat": 2, "dog": 3})
+    monkeypatch.chdir(tmp_path)
+    for name in (str(tmp_path / "private"), "private"):
+        with pytest.raises(DataError):
+            prepare_by_name(name)
+    found = prepare(tmp_path / "private")
+    assert prepare_by_name("private").digest == found.digest and prepare_by_name("digits").name == "digits"
 
 
 def test_folders_within_class_folders_belong_to_the_class(tmp_path):
@@ -533,6 +566,30 @@ def test_a_zip_is_read_as_the_folder_would_be(tmp_path, top):
 def test_a_zip_with_splits(tmp_path):
     files = {f"set/{split}/{name}": data for split in ("train", "val") for name, data in PETS.items()}
     assert prepare(write_zip(tmp_path / "pets.zip", files)).count("test") == 3
+
+
+def test_names_in_utf_8_that_do_not_say_so_and_a_dot_before_them(tmp_path):
+    """As Finder and `zip -r x.zip ./x` write them."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for place, name in enumerate(["./Ka\u0308tzchen/a.png", "./猫/b.png", "./猫/c.png", "./Ka\u0308tzchen/d.png"]):
+            archive.writestr(name, encode(picture(place)))
+    raw = bytearray(data.getvalue())
+    for start, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = -1
+        while (at := raw.find(start, at + 1)) >= 0:
+            raw[at + flags + 1] &= ~0x08
+    with zipfile.ZipFile(io.BytesIO(bytes(raw))) as archive:
+        assert not any(member.flag_bits & 0x800 for member in archive.infolist())
+    (tmp_path / "cats.zip").write_bytes(raw)
+    assert prepare(tmp_path / "cats.zip").classes == ("Kätzchen", "猫")
+
+
+@pytest.mark.parametrize("name", ["a/" * 33 + "x.png", "a" * 1001 + "/x.png"])
+def test_paths_without_end_are_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
+        archive.writestr(name, b"")
+    refused(tmp_path / "deep.zip", "allowed are 32 and 1000")
 
 
 def test_a_zip_cannot_write_outside(tmp_path):

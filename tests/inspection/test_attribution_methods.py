@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from alexnet_explorer.config import ConfigError
+from alexnet_explorer.inspection import perturbation_methods
 from alexnet_explorer.inspection.attribution import NotApplicable, answer, ask, attribute, pool, sweep
 from alexnet_explorer.inspection.costs import estimate, passes
 from alexnet_explorer.inspection.gradient_methods import noisy_copies
@@ -546,3 +547,10 @@ def test_a_question_can_be_asked_again_of_another_picture(tiny, picture):
         other = answer(replace(asked, x=asked.x.flip(3)), method)
         assert torch.equal(answer(asked, method), first) and not torch.equal(other, first)
         assert pool(first, method).shape == (1, 16, 16)
+
+
+@pytest.mark.parametrize("method", ["feature-ablation", "lime", "kernel-shap"])
+def test_a_picture_that_is_one_superpixel_is_not_explained_by_it(linear, picture, method, monkeypatch):
+    monkeypatch.setattr(perturbation_methods, "superpixels", lambda x, count: torch.zeros(1, 1, *x.shape[2:]).long())
+    with pytest.raises(NotApplicable, match="single superpixel"):
+        attribute(linear, picture, method)

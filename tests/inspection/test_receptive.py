@@ -18,8 +18,11 @@ def narrow(preset, **fields):
                           "pool_kinds": ("avg",) * len(config.pool_after), **fields})  # fmt: skip
 
 
-def seen_by_gradient(config, layer, row, column):
-    """Which pixels change the sum of a layer's maps at a position: (size, size) of truth values."""
+def seen_by_gradient(config, layer, row, column, side):
+    """Which pixels change the sum of a layer's maps at a position: (size, size) of truth values.
+
+    Of dropout, which passes on maps as one long list, the first map's number.
+    """
     model = AlexNet(config).double().eval()
     for parameter in model.parameters():
         torch.nn.init.uniform_(parameter, 0.1, 1.0)
@@ -30,7 +33,10 @@ def seen_by_gradient(config, layer, row, column):
     module.register_forward_hook(lambda module, inputs, output: outputs.update(at=output))
     model(x)
     there = outputs["at"][0]
-    target = there[:, row, column].sum() if there.dim() == 3 else there.sum()
+    if there.dim() == 3:
+        target = there[:, row, column].sum()
+    else:
+        target = there[row * side + column] if isinstance(module, torch.nn.Dropout) else there.sum()
     (gradient,) = torch.autograd.grad(target, x)
     return (gradient[0] != 0).any(0).numpy()
 
@@ -53,13 +59,14 @@ def test_the_window_is_where_the_gradient_is(name):
     for layer in config.layers():
         if layer.kind == "activation" and config.lrn_kind == "across-maps":
             continue  # sees what its convolution sees
-        side = layer.output[1] if len(layer.output) == 3 else 1
+        if layer.kind != "dropout":
+            side = layer.output[1] if len(layer.output) == 3 else 1
         places = {(0, 0), (side - 1, side - 1), tuple(rng.integers(0, side, 2).tolist())}
         for row, column in places:
             seen = window(config, layer.name, row, column)
             expected = np.zeros((config.input_size, config.input_size), bool)
             expected[seen.top : seen.bottom, seen.left : seen.right] = True
-            np.testing.assert_array_equal(seen_by_gradient(config, layer.name, row, column), expected, layer.name)
+            np.testing.assert_array_equal(seen_by_gradient(config, layer.name, row, column, side), expected, layer.name)
 
 
 def test_the_fields_of_2012():

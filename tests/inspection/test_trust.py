@@ -245,6 +245,15 @@ def test_a_network_with_other_weights_of_which_there_is_no_map_has_nothing_of_it
     assert found["sensitivity"].verdict == "fails" and "It speaks nowhere." in found["sensitivity"].reading
 
 
+@pytest.mark.parametrize("rounding", [0.0, 1e-9])
+def test_a_map_that_is_the_same_everywhere_cannot_be_compared(tiny, picture, rounding):
+    loaded = tiny()
+    map = attribute(loaded, picture, "saliency")
+    noise = rounding * np.random.default_rng(0).random(map.map.shape)
+    found = figure(loaded, picture, replace(map, map=(0.5 + noise).astype(np.float32)), "randomisation")
+    assert found.verdict == "says nothing" and "the same everywhere" in found.reading
+
+
 def test_a_blank_map_has_no_size_to_change_by(tiny, picture):
     loaded = tiny()
     map = attribute(loaded, picture, "saliency")

@@ -43,6 +43,11 @@ def test_a_sum_that_is_what_rounding_leaves_says_nothing(due):
     assert figure.verdict == "says nothing" and figure.values == {"completeness_error": None}
 
 
+def test_a_network_that_says_nothing_leaves_no_sum_to_be_measured():
+    figure = verdicts.completeness(0.0, 0.0, 0.0, "rise")
+    assert figure.verdict == "says nothing" and "nothing that the map could have shared out" in figure.because
+
+
 def test_a_method_that_draws_points_by_chance_keeps_its_promise_on_average():
     assert "by chance" in verdicts.completeness(7.0, 8.0, 40.0, "rise", random=True).because
     assert "by chance" not in verdicts.completeness(8.0, 8.0, 40.0, "rise", random=True).because
@@ -133,6 +138,9 @@ def test_the_reading_tells_when_half_is_gone_or_there():
     curve = [0.0, 0.1, 0.1, 0.7, 0.8]
     found = verdicts.perturbation("insertion", Perturbed(curve, [curve, curve], curve, [curve]))
     assert "half of that when 75 % of the pixels are there" in found.reading
+    curve = [0.6, 0.65, 0.7, 0.8, 0.88]
+    found = verdicts.perturbation("insertion", Perturbed(curve, [curve, curve], curve, [curve]))
+    assert "88 % in the end, is 60 % before any pixel is there: more than half" in found.reading
 
 
 @pytest.mark.parametrize(

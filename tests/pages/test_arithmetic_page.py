@@ -5,7 +5,9 @@ import re
 import pytest
 import streamlit as st
 
+from alexnet_explorer.data.samples import load_sample
 from alexnet_explorer.ui import arithmetic_views
+from alexnet_explorer.weights import load_weights
 
 RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
 
@@ -122,6 +124,16 @@ def test_a_click_on_a_pixel_of_the_patch_explains_it(visit, clickable):
     assert visitor.says("row 7, column 9**: the walk ends here")
     reopened = visit("arithmetic", **visitor.link)
     assert reopened.says("row 7, column 9**: the walk ends here")
+
+
+def test_a_pixel_of_a_grey_network_is_a_sum_of_the_pictures_own_colours(visit, make_run, clickable):
+    run = make_run(model__in_channels=1)
+    visitor = visit("arithmetic", models=run.id, layer="conv1", unit=0, at="8,9")
+    visitor.button(key="arithmetic_patch 7").click().run()
+    _, row, column = map(int, visitor.link["pixel"].split(","))
+    crop = load_weights(run.weights_file()).preprocessing.crop(load_sample("coffee"))
+    red, green, blue = crop.getpixel((column, row))
+    assert len({red, green, blue}) > 1 and visitor.says(f"0.299 · {red} + 0.587 · {green} + 0.114 · {blue}")
 
 
 def test_a_unit_of_a_fully_connected_layer_is_chosen_among_all(visit, clickable):

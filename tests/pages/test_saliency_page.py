@@ -104,7 +104,8 @@ def test_another_class_is_compared_with_the_explained_one(visit, make_run):
     assert len(against.options) == 2 and "red" not in against.options  # the explained one is not among them
     assert len(visitor.main.image) == 3
     one, _, difference = (image.proto.imgs[0].alt for image in visitor.main.image)
-    assert "red" in one and "red less " in difference
+    assert "red" in one and "What matters more to red: " in difference  # without a sign, for it or against it
+    assert any("matters more to the first class, for or against it" in said for said in visitor.captions)
     against.set_value(2).run()
     assert "blue" in visitor.main.image[1].proto.imgs[0].alt
     visitor.selectbox(key="saliency_against").set_value(1).run()

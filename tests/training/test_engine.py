@@ -215,7 +215,7 @@ def test_a_missing_compiler_is_told_in_a_line():
     from torch._inductor.exc import InvalidCxxCompiler
 
     message = in_words(InvalidCxxCompiler())
-    assert "No working C++ compiler" in message and message.endswith("take train.compile=off")
+    assert "No working C++ compiler" in message and "take train.compile=off" in message
     assert "\n" not in message
 
 

@@ -49,6 +49,17 @@ def test_a_link_that_is_followed_later_has_its_way(link):
     assert start("widget") == "step" and "widget" not in st.session_state
 
 
+def test_a_link_to_one_page_sets_nothing_on_another(link):
+    link["axis"] = "step"
+    own_link.arrive("compare")
+    assert start() == "step"
+    link.clear()
+    own_link.arrive("runs")
+    assert start() == "epoch"
+    own_link.arrive("compare")
+    assert start() == "step"
+
+
 @pytest.mark.parametrize(
     ("read", "text", "value"),
     [
