@@ -582,12 +582,15 @@ def data_prepare(
 
 
 def _tell_skipped(packed: PackedSet) -> None:
-    """Say on stderr which files of a set could not be read."""
+    """Say on stderr what of a set is left out: what could not be read, and splits that are not used."""
     for file in packed.skipped[:SKIPPED_SHOWN]:
-        typer.echo(f"left out, it cannot be read: {file}", err=True)
+        typer.echo(f"left out: {file}", err=True)
     if packed.skipped:
         where = packed.folder / "set.json"
-        typer.echo(f"files that could not be read: {len(packed.skipped)}, listed under 'skipped' in {where}", err=True)
+        typer.echo(
+            f"left out, as unreadable or not used: {len(packed.skipped)}, listed under 'skipped' in {where}",
+            err=True,
+        )
 
 
 @data_app.command("list")
@@ -740,14 +743,15 @@ def study_run(
 
     Nothing is lost by that: its runs keep their checkpoints.
     """
-    from .data.sources import prepare
+    from .data.sources import prepare, prepare_by_name
     from .studies.execute import Execution
     from .studies.ledger import find_study
     from .studies.process import sole
     from .training.code import code_digest
 
     study, where = find_study(name, runs), place(on, runs)
-    packed = prepare(data or study.base.data, progress=_show_progress)
+    # What a file names is never taken for a path: others may bring files to the app.
+    packed = prepare(data, progress=_show_progress) if data else prepare_by_name(study.base.data, _show_progress)
     if packed.name != study.base.data:  # under that name its runs are found, and its file has another
         typer.echo(f"'study report {name} --data \"{packed.name}\"' will tell what is found on these data", err=True)
     study = study.on(packed.name)

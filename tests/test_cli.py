@@ -503,7 +503,7 @@ def test_data_prepare_lists_what_it_could_not_read(call, data_root, tmp_path):
     assert status == 0 and "30 training" in out
     assert len(lines) == 11 and lines[0].endswith("dog/letter 00.jpg")
     count, _, where = lines[-1].partition(", listed under 'skipped' in ")
-    assert count == "files that could not be read: 12"
+    assert count == "left out, as unreadable or not used: 12"
     assert len(json.loads(Path(where).read_text())["skipped"]) == 12
     # Who trains on them at once is told the same.
     small = ("--set", "model.widths=4,4,4,4,4", "--set", "model.fc_widths=8,8", "--epochs", "1")

@@ -8,7 +8,7 @@ import shutil
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
@@ -261,10 +261,13 @@ def _empty(folder: Path) -> None:
 
 def _prepare_tree(tree: Tree, label: str, name: str | None, progress: Progress) -> PackedSet:
     fingerprint = tree.fingerprint()
-    if found := _find(fingerprint, name):
+    if (found := _find(fingerprint, name)) and not _are_splits(found.classes):
         return found
     with _alone(fingerprint, progress):
-        return _find(fingerprint, name) or _pack_tree(tree, name or label, fingerprint, progress)
+        found = _find(fingerprint, name)
+        if found is None or _are_splits(found.classes):  # as another version took them
+            found = _pack_tree(tree, name or label, fingerprint, progress)
+        return found
 
 
 @contextmanager
@@ -369,6 +372,11 @@ _TRAINING = ("train", "training")
 _HELD_OUT = ("test", "testing", "val", "valid", "validation", "eval", "dev")
 
 
+def _are_splits(folders: Iterable[str]) -> bool:
+    """Whether all of these are names of splits, and so of no classes."""
+    return {folder.lower() for folder in folders} <= {*_TRAINING, *_HELD_OUT}
+
+
 def _splits(tree: Tree, base: str) -> dict[Split, dict[str, list[str]]]:
     """The pictures of each class folder of each split. Raises DataError where they do not make a data set."""
     inside = {folder.lower(): folder for folder in tree.inside(base)}
@@ -389,7 +397,7 @@ def _splits(tree: Tree, base: str) -> dict[Split, dict[str, list[str]]]:
                             f"{'; '.join(difference)}: give both the same ones.")  # fmt: skip
         splits = {"train": train, "test": test}
         tree.skipped += [f"{base}{other} ({folder} is used)" for other in held_out if other != folder]
-    elif len(inside) > 1 and inside.keys() <= {*_TRAINING, *_HELD_OUT}:
+    elif len(inside) > 1 and _are_splits(inside):
         missing_split = "a folder 'train'" if held_out else "a folder 'test'"
         raise DataError(f"{tree.name!r} has {_listed(sorted(inside.values()))}, but not {missing_split}: "
                         "add it, with the same class folders.")  # fmt: skip

@@ -168,8 +168,12 @@ def _name(member: zipfile.ZipInfo) -> str:
     if not member.flag_bits & _SAYS_UTF8:
         with suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
-    name = unicodedata.normalize("NFC", name.replace("\\", "/"))
-    return re.sub(r"^(\./)+", "", name)
+    return re.sub(r"^(\./)+", "", _composed(name.replace("\\", "/")))
+
+
+def _composed(name: str) -> str:
+    """With ä as one character: a Mac writes a and two dots, in names of files only."""
+    return unicodedata.normalize("NFC", name)
 
 
 def find_base(tree: Tree) -> str:
@@ -197,12 +201,12 @@ def readable_names(tree: Tree, base: str) -> dict[str, str]:
 def parse_names(table: bytes) -> dict[str, str]:
     """From the content of a classes.tsv: folder name → first readable name."""
     rows = (line.partition("\t") for line in table.decode("utf-8-sig", "replace").splitlines())
-    return {folder.strip(): names.split(",")[0].strip() for folder, _, names in rows}
+    return {_composed(folder.strip()): names.split(",")[0].strip() for folder, _, names in rows}
 
 
 def distinct_labels(folders: Sequence[str], names: Mapping[str, str]) -> list[str]:
     """A label for each folder; two that would read the same (ImageNet has two kinds of 'crane') say their folder."""
-    labels = [printable(names.get(folder) or folder) for folder in folders]
+    labels = [printable(names.get(_composed(folder)) or folder) for folder in folders]
     counts = Counter(labels)
     return [label if counts[label] == 1 else f"{label} ({printable(folder)})"
             for label, folder in zip(labels, folders, strict=True)]  # fmt: skip

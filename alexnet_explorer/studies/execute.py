@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ..data.packed import PackedSet
 from ..files import write_json
 from ..inspection.readings import READINGS
+from ..launch import slurm
 from ..launch.cluster import Place
 from ..launch.queue import Queue
 from ..runs import LIVE, Run, RunError, Status, new_run
@@ -27,13 +28,15 @@ from .survey import TRIES, Found, Shelf, Survey, readings_file, survey
 
 Report = Callable[[Survey], None]
 
+LOCK_SECONDS = 0.5  # between two looks whether it is to stop
+
 
 class Execution:
     """One process's work on a study.
 
     `code`: only runs of this code count as done (empty: of any). `place`: where runs are trained, the queue of this
-    machine if it is left out. Runs that somebody pauses or stops meanwhile are
-    left alone until the next call.
+    machine if it is left out. Runs that it has started, and that somebody
+    pauses or stops meanwhile, are left alone until the next call.
     """
 
     def __init__(
@@ -44,10 +47,6 @@ class Execution:
         self.report, self.stopping = report, stopping
         self.place, self.shelf = place or Queue(root), Shelf(root)
         self.started: Counter[Run] = Counter()  # how often by this call
-        self.seen: set[Run] = set()  # waiting or at work, whoever started them
-        own_folder(root).mkdir(parents=True, exist_ok=True)
-        # Another study may need the same run, which is to be trained once.
-        self.lock = FileLock(own_folder(root) / "start.lock")
 
     def look(self) -> Survey:
         """Where the study stands."""
@@ -56,15 +55,14 @@ class Execution:
     def run(self) -> Survey:
         """Train until everything is done, the budget is spent, or `stopping` says so. Raises RunError."""
         while True:
-            with self.lock:
+            with self._alone():
                 # The queue first: a run that ends between the two looks is then seen as done, not as gone.
                 queued = {entry.run for entry in self.place.entries() if entry.status.state in LIVE}
                 found = self.look()
-                self.report(found)
-                stopping = self.stopping()
-                waits = not stopping and self._start_some(found, queued)
-            if stopping:
-                self._put_down(found)
+                waits = not self.stopping() and self._start_some(found, queued)
+            self.report(found)
+            if self.stopping():
+                self._put_down(self.look())
                 return self.look()
             for run in found.unread:
                 self._read(run)
@@ -72,12 +70,27 @@ class Execution:
                 return self.look()
             time.sleep(self.place.poll_seconds)
 
-    def _start_some(self, found: Survey, queued: Collection[Run]) -> bool:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait for other studies: two may need the same run, which is to be trained once. Raises RunError."""
+        lock = FileLock(own_folder(self.root) / ".start.lock")  # which is the name of no study's own lock
+        try:
+            own_folder(self.root).mkdir(parents=True, exist_ok=True)
+            while not lock.is_locked and not self.stopping():
+                with suppress(Timeout):
+                    lock.acquire(timeout=LOCK_SECONDS)
+        except OSError as error:
+            raise RunError(f"{own_folder(self.root)} cannot be written: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _start_some(self, found: Survey, queued: Set[Run]) -> bool:
         """Start what there is room for. Returns whether anything is to be waited for."""
-        busy = {one.begun for one in found.found if one.begun and (one.begun in queued or one.elsewhere)}
-        self.seen |= busy
+        busy = {one.begun for one in found.found if one.begun and (one.begun in queued or _elsewhere(one))}
         startable = [] if self.spent(found) else self._startable(found, busy)
-        room = max(0, self.place.room(len(busy))) if startable else 0
+        room = max(0, self.place.room(len(busy & queued))) if startable else 0
         for one in startable[:room]:
             self._start(one)
         return bool(busy or startable)
@@ -89,7 +102,7 @@ class Execution:
             raise RunError(f"run {run.id} has kept no weights that could be looked at: delete it, to train it anew")
         file = readings_file(run)
         found = READINGS[self.study.measure.reading](load_weights(weights), self.packed)
-        with self.lock:
+        with self._alone():
             readings: object = {}
             with suppress(OSError, ValueError):
                 readings = json.loads(file.read_bytes())
@@ -101,12 +114,11 @@ class Execution:
         hours = self.study.budget_hours
         return hours is not None and found.seconds >= 3600 * hours
 
-    def _startable(self, found: Survey, busy: Collection[Run]) -> list[Found]:
+    def _startable(self, found: Survey, busy: Set[Run]) -> list[Found]:
         """Jobs without a run, with one that failed once, was broken off before this call, or died."""
 
         def may(run: Run, status: Status) -> bool:
-            tries = max(self.started[run], run in self.seen)
-            return run not in busy and tries < (TRIES if status.state == "interrupted" else 1)
+            return run not in busy and self.started[run] < (TRIES if status.state == "interrupted" else 1)
 
         return [
             one for one in found.found
@@ -123,3 +135,11 @@ class Execution:
         for run in [one.begun for one in found.found if one.begun and one.begun in self.started]:
             with suppress(RunError):  # it has ended this moment
                 self.place.stop(run)
+
+
+def _elsewhere(one: Found) -> bool:
+    """Whether its run is at work, or waits in the Slurm of this machine, whoever has started it."""
+    status = one.statuses[one.begun] if one.begun else None
+    return status is not None and (
+        status.at_work or (status.state == "queued" and bool(status.job) and not slurm.unavailable())
+    )

@@ -386,6 +386,7 @@ def _judged(survey: Survey, drafts: Sequence[_Draft]) -> list[Row]:
     for place in sorted(range(len(drafts)), key=lambda place: not drafts[place].headline):
         draft, found = drafts[place], estimates[place]
         p = together.get(place) if found and found.p_value is not None else None
+        whole = len(draft.seeds) == len(survey.study.seeds)
         if draft.sample is None or found is None:
             verdict, interval, note, more = _not_yet(survey, draft), None, "", None
         else:
@@ -394,8 +395,7 @@ def _judged(survey: Survey, drafts: Sequence[_Draft]) -> list[Row]:
             note = _bootstrap_note(draft.sample, interval)
             # As one of several it is told once its interval at Holm's strictest level is clear of no difference.
             level = 1 - SIGNIFICANT / (len(together) if p is not None else 1)
-            more = draft.sample.further_seeds(level) if verdict.word == "open" else None
-        whole = len(draft.seeds) == len(survey.study.seeds)
+            more = draft.sample.further_seeds(level) if verdict.word == "open" and whole else None
         claimed = claimed_size(draft.claim, draft.measure.is_time) if draft.claim else None
         rows.append(Row(draft.id, draft.name, found, interval, note, draft.unit, p, more, verdict, draft.seeds,
                         draft.runs, whole, claimed))  # fmt: skip
@@ -405,10 +405,12 @@ def _judged(survey: Survey, drafts: Sequence[_Draft]) -> list[Row]:
 def _verdict(survey: Survey, draft: _Draft, found: Estimate, ratio: bool, p_adjusted: float | None) -> Verdict:
     """Open as long as pairs lack: a look at each new pair would find something by chance too often, and of pairs that
     were lost nobody knows what they would have said."""
-    said = _said(survey.study, draft, found)
-    if len(draft.seeds) < len(survey.study.seeds):
-        if survey.lacking(draft.arms)[0] or survey.unread:
-            return Verdict("open", f"{said} so far: the verdict waits for all of them")
+    lacking = len(draft.seeds) < len(survey.study.seeds)
+    coming = lacking and (survey.lacking(draft.arms)[0] > 0 or bool(survey.unread))
+    said = _said(survey.study, draft, found, coming)
+    if lacking:
+        if coming:
+            return Verdict("open", f"{said}: the verdict waits for all of them")
         if any(one.state == "failed" and one.job.arm in draft.arms for one in survey.counted):
             return Verdict("open", f"{said}: runs of the others failed, and those that are left may be the lucky ones")
     return judge(draft.claim, found, ratio, said, p_adjusted)
@@ -486,12 +488,12 @@ def claimed_size(claim: Claim, ratio: bool) -> float | None:
     return abs(claim.size) if claim.direction == "higher" else -abs(claim.size)
 
 
-def _said(study: Study, draft: _Draft, found: Estimate) -> str:
+def _said(study: Study, draft: _Draft, found: Estimate, coming: bool) -> str:
     """The estimate, and on how many of the seeds it rests."""
     said = in_words(found, draft.unit, draft.measure.is_time)
     done, of = len(draft.seeds), "pairs" if draft.paired else "seeds"
     if done < len(study.seeds):
-        said += f", {done} of {len(study.seeds)} {of}"
+        said += f", {done} of {len(study.seeds)} {of}{' so far' * coming}"
     if silent := done - found.n:
         said += f"; {silent} of them say nothing, as time ran out on both sides"
     return said

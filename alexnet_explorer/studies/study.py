@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -233,7 +234,9 @@ class Study(_Part):
     hours: float | None = Field(
         None, gt=0, description="what all of its runs take on 2 cores, one after another, by a few measured steps"
     )
-    budget_hours: float | None = Field(None, gt=0, description="no run is started after so many hours of training")
+    budget_hours: float | None = Field(
+        None, gt=0, description="no run is started after so many hours of training; what lacks runs then stays open"
+    )
     notes: str = ""
 
     @field_validator("factors", mode="before")
@@ -509,11 +512,17 @@ def parse(text: str | bytes, name: str = "the study") -> Study:
 
 
 def read(file: Path) -> Study:
-    """Raises ConfigError where the file cannot be read or is no study."""
+    """A study file, which is kept as long as it does not change. Raises ConfigError where it is none."""
     try:
-        return parse(file.read_bytes(), file.name)
+        about = file.stat()
+        return _read(file, about.st_mtime_ns, about.st_size)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
+
+
+@lru_cache(maxsize=256)
+def _read(file: Path, changed: int, size: int) -> Study:
+    return parse(file.read_bytes(), file.name)
 
 
 def write(study: Study) -> str:

@@ -110,12 +110,6 @@ class Found:
         return next((run for run, status in self.statuses.items() if status.state not in ("done", "failed")), None)
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether its run is at work, or waits in a Slurm, whoever has started it."""
-        status = self.statuses[self.begun] if self.begun else None
-        return status is not None and (status.at_work or bool(status.state == "queued" and status.job))
-
-    @property
     def failures(self) -> list[Run]:
         return [run for run, status in self.statuses.items() if status.state == "failed"]
 

@@ -135,7 +135,8 @@ def _choose() -> Plan:
         metric = two.selectbox("Which error that is", list(UNTIL), format_func=UNTIL.__getitem__,
                                key="builder_until_metric")  # fmt: skip
         budget = three.number_input("Budget, hours of training", 0.0, 10_000.0, 0.0, key="builder_budget",
-                                    help="No run is started after so many; 0: no limit")  # fmt: skip
+                                    help="No run is started after so many, and rows that lack some stay open; "
+                                    "0: no limit")  # fmt: skip
     several = len(factors) + len(own) > 1
     designs = [name for name in get_args(Design) if name != "fractional" or len(factors) + len(own) > 2]
     design = design_place.selectbox("Design", designs, index=designs.index("full"), format_func=DESIGNS.__getitem__,

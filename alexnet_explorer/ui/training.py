@@ -129,8 +129,8 @@ def _choose_data(sets: Mapping[str, PackedSet]) -> None:
     name = settings["data"]
     st.caption(describe_set(sets[name]) if name in sets else f"{SOURCES[name]}.")
     if name in sets and (skipped := sets[name].skipped):
-        with st.expander(f"Files that could not be read: {len(skipped):,}", icon=":material/broken_image:"):
-            st.caption("They are left out: save them again as JPEG or PNG, and add the data set anew.")
+        with st.expander(f"Left out: {len(skipped):,}", icon=":material/broken_image:"):
+            st.caption("What could not be read: save it again as JPEG or PNG, and add the data set anew.")
             st.dataframe({"file": list(skipped)}, key="train_skipped", hide_index=True, alt="Their names")
     with st.expander("Your own pictures", icon=":material/folder_zip:"):
         _upload()

@@ -168,6 +168,15 @@ def test_a_split_that_is_not_used_is_told(tmp_path):
     assert found.count("test") == 5 and found.skipped == ("valid (test is used)",)
 
 
+def test_what_was_packed_with_splits_for_classes_is_packed_anew(tmp_path, monkeypatch):
+    root = split_folders(tmp_path / "pets", "train", "valid")
+    monkeypatch.setattr(sources, "_HELD_OUT", ("test", "val"))
+    monkeypatch.setattr(sources, "_are_splits", lambda folders: False)
+    assert prepare(root).classes == ("train", "valid")
+    monkeypatch.undo()
+    assert prepare(root).classes == prepare(root).classes == ("cat", "dog")
+
+
 def test_splits_without_training_pictures_are_no_classes(tmp_path):
     refused(split_folders(tmp_path / "pets", "test", "valid"), "has 'test', 'valid', but not a folder 'train'")
 
@@ -572,6 +581,7 @@ def test_names_in_utf_8_that_do_not_say_so_and_a_dot_before_them(tmp_path):
     """As Finder and `zip -r x.zip ./x` write them."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("./classes.tsv", "Ka\u0308tzchen\tkitten\n猫\tcat")
         for place, name in enumerate(["./Ka\u0308tzchen/a.png", "./猫/b.png", "./猫/c.png", "./Ka\u0308tzchen/d.png"]):
             archive.writestr(name, encode(picture(place)))
     raw = bytearray(data.getvalue())
@@ -582,7 +592,8 @@ def test_names_in_utf_8_that_do_not_say_so_and_a_dot_before_them(tmp_path):
     with zipfile.ZipFile(io.BytesIO(bytes(raw))) as archive:
         assert not any(member.flag_bits & 0x800 for member in archive.infolist())
     (tmp_path / "cats.zip").write_bytes(raw)
-    assert prepare(tmp_path / "cats.zip").classes == ("Kätzchen", "猫")
+    found = prepare(tmp_path / "cats.zip")
+    assert found.folders == ("Kätzchen", "猫") and found.classes == ("kitten", "cat")
 
 
 @pytest.mark.parametrize("name", ["a/" * 33 + "x.png", "a" * 1001 + "/x.png"])

@@ -196,7 +196,7 @@ def test_data_that_cannot_be_had_are_told_and_nothing_is_lost(visit, root, start
     visitor.segmented_control(key="train_model.activation").set_value("tanh").run()
     visitor.selectbox(key="train_data").set_value("cifar10").run()
     with monkeypatch.context() as offline:
-        offline.setattr(preparing, "prepare", prepare)
+        offline.setattr(preparing, "prepare_by_name", lambda source, hear: prepare(source, None, hear))
         press(visitor, "Start training")
     (error,) = visitor.error
     assert "could not be downloaded: check the network" in error.value.replace("\\", "")
@@ -216,7 +216,7 @@ def test_a_download_goes_on_while_one_clicks_about_and_then_its_run_starts(visit
         return pack("cifar10")
 
     monkeypatch.setattr(preparing, "PATIENCE", 0.1)
-    monkeypatch.setattr(preparing, "prepare", prepare)
+    monkeypatch.setattr(preparing, "prepare_by_name", lambda source, hear: prepare(source, None, hear))
     visitor = visit("train")
     visitor.selectbox(key="train_data").set_value("cifar10").run()
     press(visitor, "Start training")
@@ -265,11 +265,11 @@ def test_the_pictures_that_could_not_be_read_are_named(visit):
     data = io.BytesIO(zipped(*(f"{animal}/{n}.png" for animal in ("cats", "dogs") for n in range(3))))
     with zipfile.ZipFile(data, "a") as archive:
         archive.writestr("dogs/letter.jpg", "Dear diary")
-    assert not [fold for fold in visitor.expander if "could not be read" in fold.label]
+    assert not [fold for fold in visitor.expander if "Left out" in fold.label]
     visitor.file_uploader(key="train_zip").set_value(("pets.zip", data.getvalue(), "application/zip")).run()
     press(visitor, "Add this data set")
-    (fold,) = (fold for fold in visitor.expander if "could not be read" in fold.label)
-    assert fold.label == "Files that could not be read: 1"
+    (fold,) = (fold for fold in visitor.expander if "Left out" in fold.label)
+    assert fold.label == "Left out: 1"
     assert fold.dataframe[0].value["file"].tolist() == ["dogs/letter.jpg"]
 
 

@@ -13,11 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from PIL import Image
 
+from alexnet_explorer.data.packed import list_sets
+from alexnet_explorer.launch import slurm
 from alexnet_explorer.launch.queue import Entry
-from alexnet_explorer.runs import Run, list_runs, new_run, this_process
+from alexnet_explorer.runs import Run, RunError, list_runs, new_run, this_process
 from alexnet_explorer.studies import forecast
 from alexnet_explorer.studies.execute import Execution
+from alexnet_explorer.studies.ledger import own_folder
+from alexnet_explorer.studies.process import sole
 from alexnet_explorer.studies.results import results
 from alexnet_explorer.studies.study import parse
 from alexnet_explorer.training import code, probe
@@ -167,22 +173,9 @@ def test_a_run_that_somebody_stops_meanwhile_is_left_alone(execution):
     assert found.count("under way") == 2 and found.count("done") == 2 and len(queue.added) == 4
 
 
-def test_a_run_that_waited_before_and_is_stopped_meanwhile_is_left_alone(execution, packed, tmp_path):
-    first = execution()
-    waiting = new_run(first.study.config(first.study.arms()[0], 1), packed, tmp_path / "runs")
-    first.place.held.append(waiting)
-
-    def stop_it(found):
-        if len(first.place.added) == 2:
-            waiting.settle("stopped")
-
-    first.report = stop_it
-    found = first.run()
-    assert waiting not in first.place.added and found.count("under way") == 1 and found.count("done") == 3
-
-
 @pytest.mark.parametrize("job", ["", "123"])
-def test_a_run_that_is_trained_elsewhere_is_waited_for(execution, packed, tmp_path, job):
+def test_a_run_that_is_trained_elsewhere_is_waited_for(execution, packed, tmp_path, job, monkeypatch):
+    monkeypatch.setattr(slurm, "unavailable", lambda: "")
     made = execution()
     other = new_run(made.study.config(made.study.arms()[0], 1), packed, tmp_path / "runs")
     mine = {"host": socket.gethostname(), **this_process(), "heartbeat": time.time()}
@@ -200,18 +193,44 @@ def test_a_run_that_is_trained_elsewhere_is_waited_for(execution, packed, tmp_pa
     assert made.run().finished and other not in made.place.added and looks[-1] == 4
 
 
+def test_a_study_that_waits_for_another_one_to_start_its_runs_can_be_stopped(execution, tmp_path):
+    made = execution()
+    looks = iter([False, False, True])
+    made.stopping = lambda: next(looks, True)
+    own_folder(tmp_path / "runs").mkdir(parents=True)
+    with FileLock(own_folder(tmp_path / "runs") / ".start.lock", thread_local=False):
+        ended = threading.Thread(target=made.run)
+        ended.start()
+        ended.join(30)
+        assert not ended.is_alive() and made.place.added == []
+
+
+def test_a_folder_that_cannot_be_written_is_told(execution, tmp_path):
+    (tmp_path / "runs").mkdir()
+    own_folder(tmp_path / "runs").write_text("in the way")
+    with pytest.raises(RunError, match="cannot be written"):
+        execution().run()
+
+
+def test_a_study_may_be_called_start(execution, tmp_path):
+    with sole("start", tmp_path / "runs"):
+        assert execution(STUDY.replace("id: tiny", "id: start")).run().finished
+
+
 def test_two_studies_that_share_a_run_train_it_once(execution, tmp_path):
     """The second looks while the first is between its look and its start."""
     one, other = execution(), execution(STUDY.replace("id: tiny", "id: other"))
     threads = []
 
-    def report(found):
+    def look():
+        found = Execution.look(one)
         if not threads:
             threads.append(threading.Thread(target=other.run))
             threads[0].start()
             time.sleep(0.5)
+        return found
 
-    one.report = report
+    one.look = look
     found = one.run()
     threads[0].join(60)
     assert found.finished and other.look().finished and len(list_runs(tmp_path / "runs", gallery=False)) == 4
@@ -287,6 +306,22 @@ def test_a_dry_run_measures_each_arm_and_trains_nothing(call, execution, tmp_pat
     assert call(*dry)[1] == "4 runs, 4 of them done; nothing is left to be trained\n"
     monkeypatch.setattr(code, "code_digest", lambda: "another")
     assert call(*dry)[1].startswith("4 runs; they take about") and "4 of them done" in call(*dry, "--any-code")[1]
+
+
+def test_a_study_file_never_names_a_path_and_one_on_other_data_is_told_by_its_name(call, execution, tmp_path, document):
+    execution().run()  # on a set that is called colours
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
+        (tmp_path / "private" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "private" / name)
+    file, runs = tmp_path / "other.yaml", ("--runs", tmp_path / "runs")
+    file.write_text(STUDY.replace("data: colours", f"data: {tmp_path / 'private'}"))
+    status, _, said = call("study", "run", file, "--dry-run", *runs)
+    assert status == 2 and "private" in said and [found.name for found in list_sets()] == ["colours"]
+    file.write_text(STUDY.replace("data: colours", "data: others"))
+    _, _, said = call("study", "run", file, "--data", "colours", "--dry-run", *runs)
+    assert '--data "colours"' in said
+    counts = [document("study", "report", file, *more, *runs)["claims"][0]["n"] for more in ((), ("--data", "colours"))]
+    assert counts == [0, 2]
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 from collections import namedtuple
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +28,14 @@ from alexnet_explorer.weights_file import digest_of, read_bytes
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def start(*arguments, module=True):
+def start(*arguments, module=True, memory=0):
+    """`memory`: bytes that the process may ask the system for, if it is not 0."""
     command = [sys.executable, *(["-m", "alexnet_explorer", "probe"] if module else ["-c"]), *arguments]
+    limit = partial(resource.setrlimit, resource.RLIMIT_AS, (memory, memory)) if memory else None
     return subprocess.Popen(
-        command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=limit,
+    )  # fmt: skip
 
 
 # The estimate
@@ -185,7 +190,7 @@ def test_a_data_set_that_is_not_there_is_told_in_a_line(data_root, small, capsys
 
 
 def test_a_network_that_no_memory_holds_is_told_in_a_line(packed, small):
-    terabytes = {"model__widths": "8,65536,65536", "model__kernels": "3,3,11", "model__paddings": "1,1,5"}
-    process = start("estimate")
-    out, err = process.communicate(small(**terabytes).to_json(), timeout=150)
+    large = {"model__widths": "8,4096,4096", "model__kernels": "3,3,11", "model__paddings": "1,1,5"}  # 8 GB of weights
+    process = start("estimate", memory=8 * 2**30)
+    out, err = process.communicate(small(**large).to_json(), timeout=150)
     assert (process.returncode, out) == (2, "") and err == "not enough memory: take a smaller train.batch_size\n"

@@ -14,7 +14,7 @@ def finished(monkeypatch):
     """A preparation, run to its end, with `prepare` replaced."""
 
     def run(prepare, *given):
-        monkeypatch.setattr(preparing, "prepare", prepare)
+        monkeypatch.setattr(preparing, "prepare_by_name", lambda source, hear: prepare(source, None, hear))
         preparation = Preparation("digits", *given)
         preparation.start()
         preparation.join(10)
@@ -72,7 +72,7 @@ def test_two_sessions_that_want_the_same_data_wait_for_the_same_preparation(monk
         calls.append(source)
         go_on.wait(10)
 
-    monkeypatch.setattr(preparing, "prepare", prepare)
+    monkeypatch.setattr(preparing, "prepare_by_name", lambda source, hear: prepare(source, None, hear))
     monkeypatch.setattr(preparing, "PATIENCE", 0)
     shared = {}
     monkeypatch.setattr(preparing, "_preparations", lambda: shared)

@@ -137,7 +137,7 @@ def test_why_there_is_no_result_is_said_in_words(answers, packed, small, tmp_pat
 
 
 def test_data_that_are_not_there_are_told(data_root, small, tmp_path):
-    assert "There is no data set" in ended(Probe("estimate", small(), tmp_path, Shared())).message
+    assert "'colours' is not on this machine" in ended(Probe("estimate", small(), tmp_path, Shared())).message
 
 
 def test_weights_that_are_not_there_are_told(packed, small, tmp_path):
