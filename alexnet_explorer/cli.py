@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import json
+import math
 import re
 import signal
 import sys
@@ -71,7 +72,7 @@ app.add_typer(queue_app, name="queue")
 study_app = typer.Typer(help="Studies: paired runs, an interval, a verdict.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
 
-RunsFolder = Annotated[Path, typer.Option("--runs", help="the folder of the runs")]
+RunsFolder = Annotated[Path, typer.Option("--runs", envvar="ALEXNET_EXPLORER_RUNS", help="the folder of the runs")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 RunIds = Annotated[list[str], typer.Argument(metavar="ID…", help="the ids of runs")]
 ModelName = Annotated[str, typer.Option("--model", help="a gallery model, a run's id, or a weights file")]
@@ -100,7 +101,9 @@ Seed = Annotated[int | None, typer.Option(help="of everything random")]
 @app.command()
 def train(
     preset: Preset = None,
-    data: Data = "digits",
+    data: Annotated[
+        str | None, typer.Option(help="a data set's name, a folder or a zip of class folders; digits if it is left out")
+    ] = None,
     init: Init = None,
     freeze: Freeze = None,
     settings: Settings = None,
@@ -120,11 +123,11 @@ def train(
 
     def chosen() -> Run:
         if resume:
-            if settings or init or freeze is not None or epochs is not None or seed is not None:
+            if any(given is not None for given in (preset, data, init, freeze, settings, epochs, seed)):
                 _fail("--resume: a run goes on with its own settings; leave the others out")
             return find_run(resume, runs)
         changes = _changes(settings or [], epochs, seed, freeze)
-        config, packed, weights = _chosen(preset, data, init, changes, runs)
+        config, packed, weights = _chosen(preset, data or "digits", init, changes, runs)
         return new_finetune(config, packed, weights, runs) if weights else new_run(config, packed, _made(runs))
 
     if on == "slurm":
@@ -150,6 +153,8 @@ def train(
 @app.command("runs")
 def runs_command(as_json: AsJson = False, runs: RunsFolder = RUNS) -> None:
     """List the runs of the folder and of the gallery."""
+    if runs != RUNS and not runs.is_dir():
+        typer.echo(f"--runs={runs}: there is no such folder; these are the networks that ship", err=True)
     rows = []
     for row in Listing(runs).rows():
         if row.fault:
@@ -169,6 +174,8 @@ def export_command(
     runs: RunsFolder = RUNS,
 ) -> None:
     """Write a run, with its curves and weights, to one zip file, which `import` opens on another machine."""
+    if file.suffix != ".zip":
+        _fail(f"{file}: the name of the file ends in .zip")
     export_run(find_run(run_id, runs), file, _show_progress)
     typer.echo(str(file))
 
@@ -195,6 +202,8 @@ def compare(
     """What differs between the configs of runs, their last metrics, and how long they take to an error."""
     if len(set(ids)) < 2:
         _fail("compare: give the ids of two different runs or more")
+    if to_reach is not None and not math.isfinite(to_reach):
+        _fail(f"--to-reach={to_reach}: write a number, 0.25 say")
     chosen = {run_id: find_run(run_id, runs) for run_id in ids}
     changed = differences({run_id: run.as_computed() for run_id, run in chosen.items()})
     summaries = {run_id: run.status().summary for run_id, run in chosen.items()}
@@ -446,6 +455,10 @@ def explain(
         _fail(f"--method={method}: allowed are all, {', '.join(METHODS)}")
     if not out.parent.is_dir():
         _fail(f"--out={out}: there is no folder {out.parent}")
+    if out.suffix != ".png":
+        _fail(f"--out={out}: the name of the file ends in .png")
+    if out.exists() and out.samefile(image):
+        _fail(f"--out={out}: that is the picture itself")
     given = {
         "layer": layer, "baseline": baseline, "steps": steps, "window": window, "stride": stride,
         "superpixels": superpixels, "samples": samples, "noise": noise, "seed": seed,
@@ -718,12 +731,15 @@ def queue_work(runs: RunsFolder = RUNS) -> None:
 
 
 @study_app.command("list")
-def study_list(runs: RunsFolder = RUNS) -> None:
+def study_list(as_json: AsJson = False, runs: RunsFolder = RUNS) -> None:
     """The studies that ship with the project, the ledger, and those of the runs folder."""
     from .studies.ledger import own, shipped
 
     found, faults = own(runs)
-    for study in [*shipped().values(), *found.values()]:
+    studies = [*shipped().values(), *found.values()]
+    if as_json:
+        _print_json([{"id": study.id, "title": study.title, "runs": study.count()} for study in studies])
+    for study in studies if not as_json else ():
         typer.echo(f"{study.id:<28} {study.count():>4} runs  {study.title}")
     for fault in faults:
         typer.echo(fault, err=True)
@@ -749,6 +765,8 @@ def study_run(
     from .studies.process import sole
     from .training.code import code_digest
 
+    if dry_run and as_json:
+        _fail("--dry-run: it is told in words; leave --json out")
     study, where = find_study(name, runs), place(on, runs)
     # What a file names is never taken for a path: others may bring files to the app.
     packed = prepare(data, progress=_show_progress) if data else prepare_by_name(study.base.data, _show_progress)

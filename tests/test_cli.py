@@ -582,3 +582,37 @@ def test_evaluate_refuses_in_one_line(call, trained, held_out, tmp_path, argumen
     status, out, err = call("evaluate", *shown, *model, "--runs", trained.root)
     assert (status, out) == (2, "")
     assert len(err.splitlines()) == 1 and said in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("export", "alexnet-32-relu", "run.txt"), "run.txt: the name of the file ends in .zip"),
+        (("explain", "{picture}", "--out", "map.jpg"), "--out=map.jpg: the name of the file ends in .png"),
+        (("explain", "{picture}", "--out", "{picture}"), "that is the picture itself"),
+        (("compare", "alexnet-32-relu", "alexnet-32-tanh", "--to-reach", "nan"), "--to-reach=nan: write a number"),
+        (("train", "--resume", "x", "--data", "digits"), "--resume: a run goes on with its own settings"),
+        (("train", "--resume", "x", "--preset", "alexnet-32"), "--resume: a run goes on with its own settings"),
+        (("study", "run", "lrn", "--dry-run", "--json"), "--dry-run: it is told in words"),
+    ],
+)
+def test_what_would_be_ignored_or_lost_is_refused(call, tmp_path, arguments, said):
+    picture = tmp_path / "cat.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    before = picture.read_bytes()
+    status, out, err = call(*(str(picture) if word == "{picture}" else word for word in arguments))
+    assert status == 2 and out == "" and said in err and err.count("\n") == 1
+    assert picture.read_bytes() == before and not Path("run.txt").exists() and not Path("map.jpg").exists()
+
+
+def test_the_runs_folder_is_the_one_that_the_app_takes(call, tmp_path, monkeypatch, small):
+    run = create_run(small(), tmp_path / "own")
+    monkeypatch.setenv("ALEXNET_EXPLORER_RUNS", str(tmp_path / "own"))
+    assert run.id in call("runs")[1]
+    status, out, err = call("runs", "--runs", tmp_path / "nope")
+    assert status == 0 and "alexnet-32-relu" in out and "there is no such folder" in err
+
+
+def test_studies_are_listed_as_json(document, tmp_path):
+    listed = document("study", "list", "--runs", tmp_path)
+    assert {"id": "relu-speed", "title": "ReLU against tanh", "runs": 88} in listed

@@ -84,6 +84,8 @@ class Cluster:
     def add(self, run: Run) -> None:
         """Hand a run over to Slurm. Raises RunError where there are as many as may be."""
         settings = slurm.read_settings(self.root)
+        if slurm.jobs() is None:
+            raise RunError("Slurm does not answer: ask `scontrol ping` whether its controller is up")
         if self.room(0) <= 0:
             raise RunError(f"{settings.at_once} runs are in Slurm already, as many as `at_once` allows")
         Queue(self.root).hand_over(run, lambda one: slurm.submit(one, settings))

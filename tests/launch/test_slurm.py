@@ -359,3 +359,11 @@ def test_no_two_threads_hand_over_one_run(pretended, start, cluster):
     for thread in threads:
         thread.join()
     assert len(pretended) == 1 and len(faults) == 3
+
+
+def test_a_slurm_without_a_controller_takes_no_run(pretended, start, cluster, monkeypatch):
+    run = start()
+    monkeypatch.setattr(slurm, "jobs", lambda: None)
+    with pytest.raises(RunError, match="Slurm does not answer"):
+        cluster.add(run)
+    assert pretended == {}
