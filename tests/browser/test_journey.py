@@ -450,7 +450,7 @@ def test_a_map_is_chosen_among_many_and_checked(browser, server, tmp_path):
         settled(page)
         expect(page.locator(".js-plotly-plot")).to_have_count(3)
         page.get_by_role("radio", name="Another class").click()
-        expect(page.get_by_role("img", name=re.compile("^Evidence for .* less "))).to_be_visible()
+        expect(page.get_by_role("img", name=re.compile("^What matters more to "))).to_be_visible()
         settled(page)
 
 

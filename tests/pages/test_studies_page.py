@@ -437,7 +437,7 @@ def test_a_damaged_file_is_told_and_hides_nothing(visit, root):
 
 @pytest.mark.parametrize("factor", study_builder.FACTORS)
 def test_every_factor_of_the_builder_makes_a_study(factor):
-    made = study_builder.made(study_builder.Plan(preset="convnet-2012", factors=[factor], seeds=2))
+    made = study_builder.made(study_builder.Plan(preset="alexnet-32", factors=[factor], seeds=2))
     assert made.count() == 4 and len(made.contrasts()) == 1
 
 
