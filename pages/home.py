@@ -7,7 +7,7 @@ from alexnet_explorer.ui import frame, lens, page, pictures
 
 page.head(
     "home",
-    "In 2012 networks of eight layers named photographs with an error of 15.3 %, where the next best entry had 26.2 %, "
+    "In 2012 networks of eight layers named photographs with a top-5 error of 15.3 %, where the next best had 26.2 %, "
     "and neural networks have been everywhere since. Take one apart: look at what each layer sees in a picture of "
     "yours, switch its ideas on and off, train both ways, and see what each idea was worth.",
     title="AlexNet Explorer",
