@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from itertools import accumulate
 from textwrap import wrap
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from alexnet_explorer.inspection.mosaic import colour_table
 from alexnet_explorer.words import number_text
+
+# Plotly asks pandas about every array once anybody has begun to import it: half of it, from the thread of another
+# visitor, is not enough.
+import_module("pandas")
 
 if TYPE_CHECKING:
     from alexnet_explorer.comparing import Dimension

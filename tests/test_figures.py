@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -325,3 +327,9 @@ def test_correlations_of_methods_have_their_numbers_about_a_white_zero():
     assert heat.zmin == -1 and heat.zmax == 1 and heat.z[0][1] == np.float32(-0.2)
     assert tuple(heat.x) == ("&lt;one&gt;", "two") and heat.texttemplate == "%{z:.2f}"
     assert set(heat.colorscale[5][1][1::2]) == {"f"}
+
+
+def test_pandas_is_whole_before_any_figure_is_made():
+    """Plotly asks it about every array; half of it, from another visitor's thread, failed."""
+    code = "import sys, alexnet_explorer.figures; sys.modules['pandas'].Series"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
