@@ -189,15 +189,15 @@ def _rows(results: Results) -> Table:
 
 
 def each_run(results: Results) -> Table:
-    """What each run came to: a row a seed, a column an arm; a time that was not reached is '> its limit'."""
+    """What each run came to: a row an arm, a column a seed; a time that was not reached is '> its limit'."""
     asked, measure = results.study, results.study.measure
     arms = list(dict.fromkeys(arm for arm in asked.arms() for own, _ in results.outcomes if own == arm))
+    seeds = [seed for seed in asked.seeds if any((arm, seed) in results.outcomes for arm in arms)]
     rows: list[list[Cell]] = []
-    for seed in asked.seeds:
-        kept = [results.outcomes.get((arm, seed)) for arm in arms]
-        if any(kept):
-            rows.append([seed, *(_outcome(one[1], measure.unit) if one else None for one in kept)])
-    columns = [Column("seed"), *(Column(arm.name or "difference") for arm in arms)]
+    for arm in arms:
+        kept = [results.outcomes.get((arm, seed)) for seed in seeds]
+        rows.append([arm.name or "difference", *(_outcome(one[1], measure.unit) if one else None for one in kept)])
+    columns = [Column("arm"), *(Column(f"seed {seed}") for seed in seeds)]
     return Table(f"Each run: {measure.name}", columns, rows)
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from alexnet_explorer.catalogue import ModelEntry
+from alexnet_explorer.config import RunConfig
 from alexnet_explorer.figures import BASELINE_COLOUR, RunCurve, colour_of, curves
 from alexnet_explorer.runs import Run, RunError, find_run
 from alexnet_explorer.ui import frame, lens, networks
@@ -75,6 +77,42 @@ def show(page: frame.Page, row: Sequence[Look]) -> None:
         with column:
             cursor.draw(lines, title, alt)
     st.caption(_in_words(cursor, row[0].layer, bool(formed)))
+    for look, run in runs:
+        _went_on(look, run)
+
+
+def _went_on(look: Look, run: Run) -> None:
+    """Of a network that began with trained weights: that its kernels formed before, and a network to see that of."""
+    own = run.config
+    if not own.train.init:
+        return
+    said = f"{plain(look.model.title)} went on from trained weights: most of its kernels had formed before."
+    found = next((entry for entry in networks.entries() if _from_noise(entry, own)), None)
+    if found is None:
+        st.caption(said)
+        return
+    text, button = st.columns([3, 2], vertical_alignment="center")
+    text.caption(f"{said} A network like it, on the same pictures, began with noise:")
+    button.button(
+        f"Look at {plain(networks.title(found))}", icon=":material/blur_on:", on_click=_look_at, args=(found.name,),
+        key=f"formed in {found.name} for {run.id}",
+    )  # fmt: skip
+
+
+def _look_at(name: str) -> None:
+    lens.change(models=(name,), epoch=None)
+
+
+def _from_noise(entry: ModelEntry, like: RunConfig) -> bool:
+    """Whether a network of the same preset was trained on the same set from its first weights on."""
+    if entry.kind == "imported":
+        return False
+    try:
+        config = networks.describe(entry).config
+    except (OSError, WeightsError):
+        return False
+    alike = (config.model.preset, config.data.digest) == (like.model.preset, like.data.digest)
+    return alike and not config.train.init
 
 
 def _in_words(cursor: Cursor, layer: str, formed: bool) -> str:

@@ -160,7 +160,7 @@ def start(study_id: str, any_code: bool = False, where: PlaceName = "here") -> N
 
 
 def _seeds(results: Results) -> None:
-    """What each run came to: a row a seed, a column an arm."""
+    """What each run came to: a row an arm, a column a seed."""
     if results.outcomes:
         runs = each_run(results)
         st.markdown(f"**{plain(runs.title)}**")

@@ -274,3 +274,17 @@ def test_an_epoch_of_which_one_layer_was_kept_cannot_be_matched(visit):
 
 def test_one_network_has_nobody_to_be_matched_with(visit):
     assert not fine(visit("filters", models=RELU, match=1)).toggle
+
+
+def test_a_network_that_went_on_from_trained_weights_names_one_that_began_with_noise(visit):
+    visitor = fine(visit("filters", models="alexnet-64", epoch=0))
+    assert visitor.says("went on from trained weights: most of its kernels had formed before")
+    visitor.button(key="formed in alexnet-64-first for alexnet-64").click().run()
+    assert visitor.link["models"] == "alexnet-64-first" and "epoch" not in visitor.link
+    assert fine(visitor) and not visitor.says("went on from trained weights")
+
+
+def test_of_the_family_of_a_finetuned_network_nobody_may_have_begun_with_noise(visit, make_run):
+    run = make_run(train__init="alexnet-32-relu@0123456789abcdef")
+    visitor = fine(visit("filters", models=run.id))
+    assert visitor.says("went on from trained weights") and not visitor.says("began with noise")
