@@ -6,6 +6,7 @@ NumPy and SciPy alone, so that the page and the command line say the same.
 from __future__ import annotations
 
 import json
+import threading
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,38 +57,42 @@ class Curve(NamedTuple):
 
 
 class Track:
-    """The metrics of a run as columns; rows that were written since can be added."""
+    """The metrics of a run as columns; rows that were written since can be added while others read."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # an array cannot grow while NumPy reads it
         self._axes = {axis: array("d") for axis in AXES}
         self._columns: dict[str, tuple[array[int], array[float]]] = {}  # the rows that have it, and its values
 
     def add(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Further rows of metrics.jsonl."""
-        for names, same in groupby(rows, tuple):  # rows of the same metrics follow one another: column by column
-            part = list(same)
-            numbers = range(len(self._axes["step"]), len(self._axes["step"]) + len(part))
-            for axis, column in self._axes.items():
-                column.extend([row.get(axis, np.nan) for row in part])
-            for name in names:
-                if name not in self._axes:
-                    places, values = self._columns.setdefault(name, (array("q"), array("d")))
-                    places.extend(numbers)
-                    values.extend([row[name] for row in part])
+        with self._lock:
+            for names, same in groupby(rows, tuple):  # rows of the same metrics follow one another: column by column
+                part = list(same)
+                numbers = range(len(self._axes["step"]), len(self._axes["step"]) + len(part))
+                for axis, column in self._axes.items():
+                    column.extend([row.get(axis, np.nan) for row in part])
+                for name in names:
+                    if name not in self._axes:
+                        places, values = self._columns.setdefault(name, (array("q"), array("d")))
+                        places.extend(numbers)
+                        values.extend([row[name] for row in part])
 
     @property
     def metrics(self) -> list[str]:
         """The names of all metrics, in the order in which they first came."""
-        return list(self._columns)
+        with self._lock:
+            return list(self._columns)
 
     def curve(self, metric: str, axis: Axis) -> Curve:
         """One metric along an axis; rows without either are left out, a value that is no number stays."""
-        if metric not in self._columns:
-            return Curve(np.empty(0), np.empty(0))
-        numbers, values = self._columns[metric]
-        x = np.array(self._axes[axis])[np.array(numbers)]
+        with self._lock:
+            if metric not in self._columns:
+                return Curve(np.empty(0), np.empty(0))
+            numbers, values = map(np.array, self._columns[metric])
+            x = np.array(self._axes[axis])[numbers]
         known = np.isfinite(x)
-        return Curve(x[known], np.array(values)[known])
+        return Curve(x[known], values[known])
 
 
 # Groups

@@ -293,6 +293,28 @@ class Run:
         except ValueError:
             raise RunError(f"run {self.id}: its metrics.jsonl is damaged") from None
 
+    def metrics_since(self, offset: int, step: float) -> tuple[list[dict[str, float]], int, bool]:
+        """The rows after those that were read; all rows, and True, where a resumed run has cut its file back since.
+
+        `offset`: where they ended; `step`: that of the last one. Also returns the offset to go on from. Raises RunError
+        where a line is damaged.
+        """
+        try:
+            cut = (self.path / "metrics.jsonl").stat().st_size < offset
+        except FileNotFoundError:
+            cut = offset > 0
+        if not cut:
+            try:
+                rows, end = self.metrics(offset)
+                cut = bool(rows) and rows[0]["step"] < step
+            except RunError:  # the middle of a line
+                if not offset:
+                    raise
+                cut = True
+        if cut:
+            rows, end = self.metrics()
+        return rows, end, cut
+
     def mistakes(self) -> Mistakes | None:
         """Those of the last validation; None where there was none. Raises RunError where the file is damaged."""
         try:

@@ -1,5 +1,7 @@
 """Comparisons, on curves and counts whose answers are known."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -35,6 +37,30 @@ curves = some.lists(numbers, min_size=1, max_size=30).map(lambda y: curve(range(
 
 
 # Columns
+
+
+def test_a_track_grows_while_others_read_it():
+    """Visitors share the tracks of a run at work."""
+    track, over, faults = Track(), threading.Event(), []
+
+    def read():
+        while not over.is_set():
+            try:
+                found = track.curve("train/loss", "epoch")
+                assert (found.x == found.y).all() and track.metrics in ([], ["train/loss"])
+            except Exception as error:
+                faults.append(error)
+                return
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for start in range(0, 20_000, 10):
+        track.add([{"step": step, "epoch": step, "train/loss": step} for step in range(start, start + 10)])
+    over.set()
+    for reader in readers:
+        reader.join(10)
+    assert faults == [] and len(track.curve("train/loss", "epoch").x) == 20_000
 
 
 def test_a_track_has_the_columns_of_all_its_rows():

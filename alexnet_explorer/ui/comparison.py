@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -97,6 +98,8 @@ def choose_baseline(runs: Sequence[Compared], page: frame.Page) -> None:
 
 def _take_baseline(page: frame.Page) -> None:
     names = frame.names_for(page)
+    if st.session_state["compare_baseline"] not in names:  # deleted meanwhile
+        return
     place, first = names.index(st.session_state["compare_baseline"]), names[0]
     names[0], names[place] = names[place], first
     lens.change(compared=tuple(names))
@@ -114,17 +117,9 @@ class Tracks:
         key = str(run.path)
         with self._lock:
             track, offset, step = self._kept.get(key, (Track(), 0, 0.0))
-            try:
-                rows, end = run.metrics(offset)
-                cut = (run.path / "metrics.jsonl").stat().st_size < offset or bool(rows and rows[0]["step"] < step)
-            except FileNotFoundError:
-                return Track()
-            except RunError:  # the middle of a line
-                cut = offset > 0
-                if not cut:
-                    raise
-            if cut:  # a resumed run has cut its file back to its checkpoint, and written on
-                track, (rows, end) = Track(), run.metrics()
+            rows, end, all_of_them = run.metrics_since(offset, step)
+            if all_of_them:
+                track = Track()
             track.add(rows)
             self._kept[key] = (track, end, rows[-1]["step"] if rows else step)
             return track
@@ -194,9 +189,13 @@ def metric_table(runs: Sequence[Run], named: Mapping[str, str]) -> list[dict[str
 def _cell(metric: str, value: float | None, base: float | None) -> str:
     if value is None:
         return "not yet"
+    if not math.isfinite(value):
+        return "–"
     error = metric.endswith("error")
     shown = f"{value:.1%}" if error else f"{value:.3f}"
-    difference = 0.0 if base is None else round(100 * (value - base), 1) if error else round(value - base, 3)
+    if base is None or not math.isfinite(base):
+        return shown
+    difference = round(100 * (value - base), 1) if error else round(value - base, 3)
     if not difference:
         return shown
     return f"{shown} ({difference:+.1f} points)" if error else f"{shown} ({difference:+.3f})"

@@ -54,7 +54,7 @@ def _offer(study: Study, done: int) -> None:
         f"**New here?** A small network learns handwritten digits, with dropout and without, {len(study.seeds)} times "
         f"each from the same beginnings: {runs} runs, which take about {minutes} minutes on two cores, and a verdict."
     )
-    st.button("Go on with it" if done else study.title, icon=":material/play_arrow:", key="demonstration_start",
+    st.button("Go on with it" if done else plain(study.title), icon=":material/play_arrow:", key="demonstration_start",
               type="primary", on_click=_start, args=(study,))  # fmt: skip
 
 

@@ -60,11 +60,11 @@ def data_to_be_had(name: str) -> None:
     try:
         if st.button("Get this data set", key="train_get", icon=":material/download:"):
             preparing.begin("choose", name)
-        packed = preparing.result("choose")
+        taken = preparing.receive("choose", lambda packed: None)
     except DataError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
-    if packed:
+    if taken:
         st.rerun()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alexnet_explorer.runs import Run, RunError
+from alexnet_explorer.runs import Run
 
 PARTS = {"train": "training", "val": "validation"}
 MOST_ROWS = 4000  # of each part that a session keeps; of more, every second one goes
@@ -20,14 +20,9 @@ def follow(run: Run, kept: Kept | None = None) -> dict[str, Any]:
     `train` has a row of each interval, `val` one of each epoch. Raises RunError where a row is damaged.
     """
     kept = kept if kept and kept["run"] == run.id else _nothing(run)
-    try:
-        rows, offset = run.metrics(kept["offset"])
-        cut = bool(rows) and rows[0]["step"] < kept["step"]
-    except RunError:  # the middle of a line
-        cut = True
-    if cut:  # a resumed run has cut its file back to its checkpoint, and written on
+    rows, offset, all_of_them = run.metrics_since(kept["offset"], kept["step"])
+    if all_of_them:
         kept = _nothing(run)
-        rows, offset = run.metrics()
     return {
         "run": run.id,
         "offset": offset,
@@ -41,4 +36,6 @@ def _nothing(run: Run) -> dict[str, Any]:
 
 
 def _within_bounds(rows: list[Row]) -> list[Row]:
-    return rows if len(rows) <= MOST_ROWS else rows[::2]
+    while len(rows) > MOST_ROWS:
+        rows = [*rows[:-1:2], rows[-1]]  # the newest one stays
+    return rows

@@ -44,7 +44,8 @@ def show(run: Run) -> None:
     """The live view of a run; it redraws itself while the run is at work, and only then."""
     watch(run.id)
     try:
-        title, whole = run.notes().name or run_title(run.config, TITLE_LENGTH), run.title
+        short, whole = run_title(run.config, TITLE_LENGTH), run.title  # of a run with a name its config is read, too
+        title = run.notes().name or short
         st.subheader(plain(title), anchor=False, help=plain(whole) if title != whole else None)
     except RunError as error:
         st.error(plain(str(error)), icon=":material/error:")

@@ -45,6 +45,8 @@ TITLES = {
     "epoch/train_loss": "training loss of the epoch (nats)",
     "train/top1_error": "training error (%)",
     "train/loss": "training loss (nats)",
+    "clean/top1_error": "training error, clean passes (%)",
+    "clean/loss": "training loss, clean passes (nats)",
     "learning_rate": "learning rate",
 }
 TRAINING = {"val/top1_error": "train/top1_error", "val/loss": "train/loss"}  # drawn dotted beside them

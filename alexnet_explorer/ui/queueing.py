@@ -121,19 +121,20 @@ def do(action: Action, runs: Sequence[Run]) -> None:
     }
     if action == "delete":
         st.session_state[_DELETED] = []
-    for run in runs:
-        attempt(partial(acts[action], run))
-    if action == "cancel":
-        ask_to_delete(runs)
+    done = [run for run in runs if attempt(partial(acts[action], run))]
+    if action == "cancel" and done:
+        ask_to_delete(done)
     st.rerun()
 
 
-def attempt(act: Callable[[], object]) -> None:
-    """Do it; what stands against it is shown with the next drawing."""
+def attempt(act: Callable[[], object]) -> bool:
+    """Do it, and say whether it was done; what stands against it is shown with the next drawing."""
     try:
         act()
     except RunError as error:
         st.session_state[_ERROR] = str(error)
+        return False
+    return True
 
 
 def show_fault() -> None:
@@ -176,6 +177,11 @@ def _restore(name: str) -> None:
     restore(find_deleted(name, runs_folder()), runs_folder())
 
 
+def forget_undo() -> None:
+    """There is no way back any more."""
+    st.session_state.pop(_DELETED, None)
+
+
 def undo() -> None:
     """The way back from the last deletion, until something else is asked."""
     if names := st.session_state.get(_DELETED):
@@ -215,6 +221,7 @@ def question() -> None:
 
 def show(watched: str) -> None:
     """The queue, where there is more in it than the run that is looked at. It redraws itself while it moves."""
+    show_fault()
     question()
     interval = _interval(entries(), watched)
     if interval is not None:
@@ -236,7 +243,7 @@ def _draw(watched: str, interval: float | None) -> None:
             _row(entry, watched, sum(other.place > 0 and not other.status.job for other in shown))
         st.session_state[_AT_ONCE] = queue().at_once()
         st.number_input("Runs at once", 1, MOST_AT_ONCE, key=_AT_ONCE, on_change=_take_at_once, width=180)
-    if _interval(shown, watched) != interval:
+    if _interval(shown, watched) != interval or _ERROR in st.session_state:
         st.rerun()  # after the buttons: a click that came with this drawing would be lost
 
 

@@ -186,16 +186,20 @@ def matching(rows: Sequence[Row], words: str) -> list[Row]:
 
 
 def ordered(rows: Sequence[Row], field: str, descending: bool) -> list[Row]:
-    """By a field; runs without a value come last either way. No field: as they are."""
+    """By a field; runs without a value, or with NaN, come last either way. No field: as they are."""
     if not field:
         return list(rows)
     found = [(value(row, field), row) for row in rows]
-    known = [(number, row) for number, row in found if number is not None]
+    known = [(number, row) for number, row in found if not _is_absent(number)]
     try:
         known.sort(key=lambda pair: pair[0], reverse=descending)
     except TypeError:  # values of several kinds
         known.sort(key=lambda pair: shown(pair[0]), reverse=descending)
-    return [row for _, row in known] + [row for number, row in found if number is None]
+    return [row for _, row in known] + [row for number, row in found if _is_absent(number)]
+
+
+def _is_absent(found: Any) -> bool:
+    return found is None or (isinstance(found, float) and math.isnan(found))
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import streamlit as st
 
@@ -29,7 +30,6 @@ from alexnet_explorer.ui.settings import runs_folder
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.weights_file import WeightsError
 
-_WAITING = "train_waiting"  # the config, as JSON, of a run that starts when its data are there
 _ERROR = "train_error"
 _WHERE = "train_where"
 
@@ -158,13 +158,16 @@ def _upload() -> None:
     try:
         if st.button("Add this data set", key="train_zip_add", disabled=file is None) and file:
             preparing.begin_upload(file, label)
-        packed = preparing.result("upload")
+        taken = preparing.receive("upload", _take_upload)
     except DataError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
-    if packed:
-        chosen.settings()["data"] = packed.name
+    if taken:
         st.rerun()
+
+
+def _take_upload(packed: PackedSet) -> None:
+    chosen.settings()["data"] = packed.name
 
 
 class _Controls:
@@ -289,13 +292,15 @@ def _start(found: Chosen | None) -> None:
     """The start button, what became of the last click on it, and what the training will need."""
     config = found.config if found else None
     place = st.container()
-    if _WAITING in st.session_state:
-        _go_on()
+    try:
+        preparing.receive("start", _watch)
+    except DataError as error:
+        st.session_state[_ERROR] = str(error)
     with place:
         where = placing.choose(_WHERE)
     place.button(
         "Start training", type="primary", icon=":material/play_arrow:", key="train_start", width="stretch",
-        disabled=config is None or _WAITING in st.session_state or _no_gpu(config), on_click=_ask, args=(config,),
+        disabled=config is None or preparing.waits("start") or _no_gpu(config), on_click=_ask, args=(config,),
     )  # fmt: skip
     if message := st.session_state.get(_ERROR):
         st.error(plain(message), icon=":material/error:")
@@ -307,35 +312,40 @@ def _start(found: Chosen | None) -> None:
     probing.show_estimate(config)
 
 
+class Begun(NamedTuple):
+    """A run that was created, and why it could not be started, if it could not."""
+
+    run_id: str
+    fault: str = ""
+
+
 def _ask(config: RunConfig) -> None:
+    """Have the run created and started where it was asked for, once its data are there, whatever page is looked at."""
     st.session_state.pop(_ERROR, None)
-    st.session_state[_WAITING] = config.to_json()
-    preparing.begin("start", config.data.name)
+    in_slurm = st.session_state.get(_WHERE) == "slurm"
+    add = placing.place("slurm").add if in_slurm else partial(queueing.queue().add, quick=True)
+    preparing.begin("start", config.data.name, partial(_begin, config, runs_folder(), add))
 
 
-def _go_on() -> None:
-    """Start the run that waits, if its data are there."""
+def _begin(config: RunConfig, root: Path, add: Callable[[Run], None], packed: PackedSet) -> Begun:
+    """Create a run and hand it over, without a session. Raises as `new_run` and `new_finetune` do."""
+    if config.train.init:
+        from alexnet_explorer.training.finetune import new_finetune
+
+        run = new_finetune(config, packed, find_weights(config.train.init, root)[0], root)
+    else:
+        run = new_run(config, packed, root)
     try:
-        packed = preparing.result("start")
-        if packed is None:
-            return
-        run = _new_run(RunConfig.from_json(st.session_state[_WAITING]), packed)
-        live.watch(run.id)
-        if st.session_state.get(_WHERE) == "slurm":
-            placing.place("slurm").add(run)
-        else:
-            queueing.queue().add(run, quick=True)
-    except (ConfigError, DataError, RunError, WeightsError) as error:
-        st.session_state[_ERROR] = str(error)
-    del st.session_state[_WAITING]
+        add(run)
+    except RunError as error:
+        return Begun(run.id, str(error))
+    return Begun(run.id)
 
 
-def _new_run(config: RunConfig, packed: PackedSet) -> Run:
-    if not config.train.init:
-        return new_run(config, packed, runs_folder())
-    from alexnet_explorer.training.finetune import new_finetune
-
-    return new_finetune(config, packed, find_weights(config.train.init, runs_folder())[0], runs_folder())
+def _watch(begun: Begun) -> None:
+    if begun.fault:
+        st.session_state[_ERROR] = begun.fault
+    live.watch(begun.run_id)
 
 
 def _when(where: PlaceName) -> str:

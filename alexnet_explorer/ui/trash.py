@@ -56,6 +56,7 @@ def _emptying(deleted: Sequence[Run]) -> None:
     with st.container(horizontal=True):
         if st.button("Remove for good", icon=":material/delete_forever:", key="trash_remove"):
             del st.session_state[_ASKED]
+            queueing.forget_undo()
             working.begin("empty", partial(_empty, deleted))
             st.rerun()
         if st.button("Keep them", key="trash_keep"):

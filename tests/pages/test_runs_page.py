@@ -362,6 +362,14 @@ def test_the_trash_is_emptied_after_a_question_that_says_what_it_frees(visit, ma
     assert [f"{size / 1e6:.1f} MB freed" in said.value for said in visitor.success] == [True] * (not deleted.exists())
 
 
+def test_what_was_removed_for_good_is_not_offered_back(visit, make_run):
+    visitor = press(choose(visit("runs"), make_run()), "Delete")
+    press(visitor, "Move to the trash")
+    assert "Undo" in enabled(visitor)
+    press(press(visitor, "Empty the trash"), "Remove for good")
+    assert "Undo" not in enabled(visitor) and visitor.complaints == []
+
+
 def test_what_others_delete_after_the_question_stays(visit, make_run):
     asked, later = make_run().delete(), make_run()
     visitor = press(visit("runs"), "Empty the trash")

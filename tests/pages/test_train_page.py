@@ -15,6 +15,7 @@ from alexnet_explorer.config import PRESET_NOTES, preset_config
 from alexnet_explorer.data.packed import DataError, list_sets
 from alexnet_explorer.launch import local
 from alexnet_explorer.launch.queue import Queue
+from alexnet_explorer.notes import Notes
 from alexnet_explorer.runs import Run, Status, create_run, list_runs, this_process
 from alexnet_explorer.ui import live, preparing, queueing, training
 
@@ -226,13 +227,14 @@ def test_a_download_goes_on_while_one_clicks_about_and_then_its_run_starts(visit
     visitor.go("home").go("train")
     visitor.segmented_control(key="train_model.activation").set_value("tanh").run()
     assert started == [] and list_runs(root, gallery=False) == []
+    visitor.go("runs")
     go_on.set()
     for thread in threading.enumerate():
         if thread.name == "prepare cifar10":
             thread.join(60)
-    visitor.run()
     (run,) = list_runs(root, gallery=False)
-    assert started == [run.id]
+    assert started == [run.id]  # though the visitor looks at another page
+    assert visitor.go("train").link["run"] == run.id and not buttons(visitor)["Start training"].disabled
     assert run.config.model.activation == "relu"  # as it was at the click
     assert run.config.model.num_classes == 3
 
@@ -523,3 +525,6 @@ def test_a_run_whose_config_is_damaged_leaves_the_controls(visit, in_state):
     (run.path / "config.json").write_text("{")
     visitor = visit("train", run=run.id)
     assert "config" in visitor.error[0].value and not buttons(visitor)["Start training"].disabled
+    run.write_notes(Notes(name="It has a name"))
+    visitor = visit("train", run=run.id)
+    assert "config" in visitor.error[0].value and not visitor.exception

@@ -56,6 +56,14 @@ def test_each_run_is_compared_with_the_first(finished):
     ]
 
 
+def test_a_value_that_is_no_number_has_no_difference(finished):
+    runs = [finished(val__loss=float("nan"), test__loss=1.0), finished(val__loss=1.0, test__loss=float("inf"))]
+    assert metric_table(runs, {run.id: name for run, name in zip(runs, "ab", strict=True)}) == [
+        {"metric": "validation loss", "a": "–", "b": "1.000"},
+        {"metric": "test loss", "a": "1.000", "b": "–"},
+    ]
+
+
 def test_what_a_run_has_not_reached_is_said(finished):
     young, old = finished(), finished(test__top1_error=0.5)
     assert metric_table([young, old], {young.id: "young", old.id: "old"}) == [

@@ -1,5 +1,6 @@
 """The filter of the list of runs, its order and its groups, on rows as the index gives them."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -91,6 +92,8 @@ def test_runs_without_a_value_come_last_in_either_order(rows):
     assert ordered(rows, "best", False) == rows
     assert ordered(rows, "best", True) == [rows[2], rows[1], rows[0], rows[3]]
     assert ordered(rows[::-1], "", False) == rows[::-1]
+    unmeasured = replace(rows[0], id="nan", status=replace(rows[0].status, summary={"best/val_top1_error": math.nan}))
+    assert ordered([unmeasured, *rows], "best", True) == [rows[2], rows[1], rows[0], unmeasured, rows[3]]
     assert [row.value("model.activation") for row in ordered(rows, "model.activation", True)] == ["tanh"] * 2 + [
         "relu"
     ] * 2
