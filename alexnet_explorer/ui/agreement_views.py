@@ -72,7 +72,7 @@ def _choose_methods() -> list[str]:
         "Methods", list(METHODS), start, format_func=lambda key: METHODS[key].title, key="agreement_methods",
         persist_state="session",
     )  # fmt: skip
-    own_link.write("compared_methods", None if picked == USUAL else ",".join(picked))
+    own_link.write("compared_methods", None if picked == USUAL else own_link.listed(picked))
     return [key for key in METHODS if key in picked]
 
 

@@ -312,7 +312,7 @@ def _in_colour(here: Here, step: steps.ConvolutionStep) -> None:
         mosaic(both, columns=2, gap=12, zoom=max(1, 160 // size)),
         "Left: what the kernel lies on. Right: the kernel, where grey is 0 and full colour "
         f"±{np.abs(step.kernel).max():.3g}.",
-        "The patch of the picture and the kernel, both in colour",
+        "The patch of the picture and the kernel, as pictures",
     )
 
 

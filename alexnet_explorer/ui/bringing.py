@@ -14,6 +14,7 @@ from alexnet_explorer.ui import lens, pictures
 from alexnet_explorer.ui.text import plain
 
 _UPLOAD, _PASTE, _CAMERA, _PHOTO, _ERROR = "lens_upload", "lens_paste", "lens_camera", "lens_photo", "upload_error"
+_SEEN = "lens_upload_seen"  # the uploader lists a file for as long as it is not taken from its list
 
 
 def show() -> None:
@@ -33,7 +34,10 @@ def show() -> None:
 
 def _take_files() -> None:
     files = st.session_state[_UPLOAD]
-    _keep([(file.getvalue(), file.name) for file in files], tuple(pictures.names()))
+    before = st.session_state.get(_SEEN, frozenset())
+    st.session_state[_SEEN] = frozenset(file.file_id for file in files)
+    new = [file for file in files if file.file_id not in before]
+    _keep([(file.getvalue(), file.name) for file in new[-pictures.MOST_UPLOADS :]])
 
 
 def _take_photo() -> None:
@@ -51,8 +55,8 @@ def _take_paste() -> None:
     _keep([(data, "Pasted picture")])
 
 
-def _keep(brought: Iterable[tuple[bytes, str]], known: Iterable[str] = ()) -> None:
-    """Keep pictures for this session, and look at the first that is not `known`."""
+def _keep(brought: Iterable[tuple[bytes, str]]) -> None:
+    """Keep pictures for this session, and look at the first of them."""
     chosen = ""
     for data, title in brought:
         try:
@@ -60,7 +64,7 @@ def _keep(brought: Iterable[tuple[bytes, str]], known: Iterable[str] = ()) -> No
         except ImageError as error:
             st.session_state[_ERROR] = str(error)
             continue
-        chosen = chosen or ("" if name in known else name)
+        chosen = chosen or name
     if chosen:
         lens.change(picture=chosen, target=None)
 

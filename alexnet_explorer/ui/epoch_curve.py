@@ -62,9 +62,8 @@ def show(page: frame.Page, row: Sequence[Look]) -> None:
     if not measured and not formed:
         return
     last = max(ends)
-    cursor = Cursor(
-        last if row[0].epoch is None else row[0].epoch, [last if epoch < 0 else epoch for epoch in kept], kept
-    )
+    now = next((look.epoch for look in row if look.epoch is not None), last)  # imported weights have none
+    cursor = Cursor(now, [last if epoch < 0 else epoch for epoch in kept], kept)
     charts: list[tuple[str, str, list[RunCurve]]] = []
     if measured:
         of = "validation error (%)" if len(measured) > 1 else "top-1 error (%)"

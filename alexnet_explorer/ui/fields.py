@@ -39,7 +39,7 @@ def show(runs: Sequence[Compared]) -> None:
         axes = st.multiselect("Settings", fields, begins, key="compare_fields", persist_state="session", width=520,
                               help="Those that differ come first.")  # fmt: skip
     own_link.write("result", None if name == names[0] else name)
-    own_link.write("axes", None if axes == usual else ",".join(axes))
+    own_link.write("axes", None if axes == usual else own_link.listed(axes))
     against = [*fields, *names]
     begin = own_link.start("field", against[0], own_link.one_of(against), "compare_field")
     places = st.container(), st.container()

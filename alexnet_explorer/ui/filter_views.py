@@ -195,7 +195,7 @@ def _draw_colours(look: Look, kernels: Kernels, scale: Scale, choosing: bool) ->
             cut = layout(tiles, space) if kernels.row.apart else _same_columns(tiles, space)
             size = tiles.shape[1] * cut["zoom"]
             grid = clickable.Grid(len(tiles), cut["columns"], size, size)
-            alt = f"Mosaic of {len(tiles)} kernels of {look.layer} in colour"
+            alt = f"Mosaic of {len(tiles)} kernels of {look.layer}{' in colour' * kernels.coloured}"
             _draw(mosaic(tiles, **cut), grid, look, kernels, group, alt, f"{number}", choosing)
     everyone = np.concatenate(groups)
     tiles = _tiles(kernels, everyone, scale[0])

@@ -252,10 +252,11 @@ def epochs_for(page: Page, found: ModelEntry, layer: str) -> dict[int, Path]:
 
 def shared_epochs(page: Page, found: Sequence[ModelEntry], layer: str) -> list[int]:
     """The epochs that its slider offers: those of any of the networks, and their newest weights where these differ."""
-    kept = [epochs_for(page, entry, layer) for entry in found if entry.kind != "imported"]
+    found = [entry for entry in found if entry.kind != "imported"]
+    kept = [epochs_for(page, entry, layer) for entry in found]
     epochs = sorted({epoch for one in kept for epoch in one})
     # A run that has not come to its end, or not as far as another, has newest weights of another epoch.
-    ended = epochs and all(entry.path == one.get(epochs[-1]) for entry, one in zip(found, kept, strict=False))
+    ended = epochs and all(entry.path == one.get(epochs[-1]) for entry, one in zip(found, kept, strict=True))
     return epochs if ended else [*epochs, NEWEST]
 
 
@@ -326,16 +327,27 @@ def _choose_models(page: Page) -> list[ModelEntry]:
         key="lens_models",
         max_selections=page.most_models,
         on_change=_take_models,
-        args=(page.models_field,),
+        args=(page.models_field, found[0].name if found else ""),
         help="As many as you like; the first one is the baseline. The other pages keep theirs." if several
         else "Up to four side by side; the first one is the baseline.",
     )  # fmt: skip
     return found
 
 
-def _take_models(field: str) -> None:
+def _take_models(field: str, first: str) -> None:
     if chosen := tuple(st.session_state["lens_models"]):
-        lens.change(**{field: chosen})
+        lens.change(**{field: chosen}, target=_same_class(lens.current().target, first, chosen[0]))
+
+
+def _same_class(target: int | None, before: str, after: str) -> int | None:
+    """The class of the same name in another network; None where it has none."""
+    if target is None or before == after:
+        return target
+    try:
+        names, others = (networks.describe(networks.entry(name)).classes for name in (before, after))
+    except (RunError, WeightsError, OSError):
+        return None
+    return others.index(names[target]) if target < len(names) and names[target] in others else None
 
 
 def _choose_epoch(epochs: Sequence[int]) -> None:

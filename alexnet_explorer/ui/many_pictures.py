@@ -13,7 +13,7 @@ import streamlit as st
 from alexnet_explorer.data.images import read_image
 from alexnet_explorer.files import csv_text
 from alexnet_explorer.inspection.picture_sets import PictureSet
-from alexnet_explorer.ui import downloads, picture_sets, pictures, working
+from alexnet_explorer.ui import downloads, picture_sets, pictures, prediction_views, working
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.views import Look
 
@@ -30,7 +30,7 @@ _SLOT, _KEY = "predict_many", "predict_many_done"
 
 @dataclass(frozen=True)
 class Answers:
-    """The table of one set of pictures, one row of networks, and one number of classes: `key` names them."""
+    """The table of one set of pictures and one row of networks: `key` names them."""
 
     key: str
     rows: list[Row]
@@ -42,16 +42,16 @@ def show(row: Sequence[Look], top: int) -> None:
     if chosen is None or not row:
         return
     models = [look.model for look in row]
-    key = " ".join([chosen.key, str(top), *(model.digest for model in models)])
+    key = " ".join([chosen.key, *(model.digest for model in models)])
     work = working.finished(_SLOT)
     done = work.result if work and isinstance(work.result, Answers) and work.result.key == key else None
     if done is None:
         stale = st.session_state.get(_KEY) != key
-        begin = partial(_begin, key, chosen, models, top)
+        begin = partial(_begin, key, chosen, models)
         if stale and chosen.count <= AT_ONCE:
             begin()
             st.rerun()
-        if work is None and not stale:
+        if working.busy(_SLOT) and not stale:
             return  # its bar is drawn
         if work and not stale:
             st.error(plain(work.message), icon=":material/error:")
@@ -60,13 +60,13 @@ def show(row: Sequence[Look], top: int) -> None:
     _draw(done.rows, top, chosen)
 
 
-def _begin(key: str, chosen: PictureSet, models: Sequence[LoadedModel], top: int) -> None:
+def _begin(key: str, chosen: PictureSet, models: Sequence[LoadedModel]) -> None:
     st.session_state[_KEY] = key
 
     def act(progress: working.Progress) -> Answers:
         from alexnet_explorer.inspection.predict import predict_many
 
-        return Answers(key, predict_many(models, chosen, top, progress))
+        return Answers(key, predict_many(models, chosen, prediction_views.MOST_CLASSES, progress))
 
     working.begin(_SLOT, act)
 
@@ -135,7 +135,7 @@ def as_csv(rows: Sequence[Row], shown: int) -> str:
     pairs = [f"{what} {n}" for n in range(1, shown + 1) for what in ("class", "probability")]
     table = [["picture", "shows", "network", *pairs, "error"]]
     for row in rows:
-        values = [value for p in row.predictions for value in (p.label, f"{p.probability:.6f}")]
+        values = [value for p in row.predictions[:shown] for value in (p.label, f"{p.probability:.6f}")]
         values += [""] * (2 * shown - len(values))
         table.append([row.picture, row.shows or "", row.network, *values, row.error])
     return csv_text(table)

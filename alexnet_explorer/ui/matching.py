@@ -57,7 +57,7 @@ def ask(row: Sequence[Look]) -> Likenesses:
     missing = [look for look in row[1:] if keys[look.model.name] not in store]
     if missing:
         wanted = tuple(keys.values())
-        if st.session_state.get(_OF) != wanted:
+        if st.session_state.get(_OF) != wanted or not working.kept(SLOT):
             st.session_state[_OF] = wanted
             working.begin(SLOT, lambda progress: _compute(row, missing, pictures, store, keys, progress))
         work = working.finished(SLOT)

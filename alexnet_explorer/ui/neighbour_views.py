@@ -127,7 +127,7 @@ def _rows(spaces: Sequence[Space], among: PictureSet) -> list[Rows] | None:
     if rows := found():
         return rows
     asked = [space.key for space in spaces]
-    if st.session_state.get(_ASKED) != asked:
+    if st.session_state.get(_ASKED) != asked or not working.kept(_WORK):
         st.session_state[_ASKED] = asked
         working.begin(_WORK, lambda progress: _compute(store, spaces, among, progress))
     if done := working.finished(_WORK):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from typing import Any, TypeVar
 
 import streamlit as st
 
 T = TypeVar("T")
+_NONE = "none"
 _STARTS, _FRESH, _PAGE = "own_link_starts", "own_link_fresh", "own_link_page"
 
 
@@ -53,8 +54,13 @@ def one_of(allowed: Container[str]) -> Callable[[str], str | None]:
 
 
 def some_of(allowed: Container[str]) -> Callable[[str], list[str] | None]:
-    """Reads some of them, with commas between."""
-    return lambda text: [word for word in text.split(",") if word in allowed] or None
+    """Reads some of them, with commas between, as `listed` writes them."""
+    return lambda text: [] if text == _NONE else [word for word in text.split(",") if word in allowed] or None
+
+
+def listed(chosen: Iterable[str]) -> str:
+    """What `some_of` reads: none of them is a choice, too."""
+    return ",".join(chosen) or _NONE
 
 
 def number(low: float, high: float) -> Callable[[str], float | None]:

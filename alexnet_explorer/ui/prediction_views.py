@@ -18,7 +18,7 @@ from alexnet_explorer.inspection.mosaic import RGB, as_colours, mosaic
 from alexnet_explorer.ui import downloads, exhibits, thumbnails
 from alexnet_explorer.ui.exhibits import Exhibit
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.ui.views import COLUMN_GAP, Array, Look, Scale, View, column, enlarged
+from alexnet_explorer.ui.views import COLUMN_GAP, Array, Look, Scale, View, column, enlarged, in_its_colours
 
 if TYPE_CHECKING:
     from alexnet_explorer.inspection.predict import Prediction, TenCrops
@@ -196,7 +196,7 @@ def _draw_ten_crops(look: Look, found: TenCrops, top: int) -> None:
     side = crop_pixels(look.width)
     named = [f"{place}{mirrored}" for mirrored in ("", ", mirrored") for place in PLACES]
     exhibits.show(f"ten views {look.model.name}", [
-        Exhibit(_thumbnail(view, side), f"{vote.label} {vote.probability:.0%}",
+        Exhibit(_thumbnail(in_its_colours(look.model, view), side), f"{vote.label} {vote.probability:.0%}",
                 f"The crop at the {place}: {vote.label} {vote.probability:.1%}", title=f"{place}:", photograph=True,
                 room=side)
         for view, place, vote in zip(found.views, named, votes, strict=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -41,24 +42,26 @@ def explain(key: str) -> None:
     st.markdown(f"**{method.title}.** {method.explanation} _{GROUPS[method.group][0]}. {method.paper}_")
 
 
-def settings(method: str, model: AlexNet, size: int, sweeping: bool = False) -> Settings:
+def settings(method: str, model: AlexNet, size: int, link: str, sweeping: bool = False) -> Settings:
     """The settings that a method has, in a popover; of another one none. What stays as usual is None in the result.
 
-    `model` names the layers, `size` is the side of its input in pixels; while all layers are shown (`sweeping`) none is
+    `model` names the layers, `size` is the side of its input in pixels; `link` is the method's name in the link, whose
+    settings are those of the method that it names, if it names one; while all layers are shown (`sweeping`) none is
     chosen.
     """
     own = [name for name in METHODS[method].settings if not (name == "layer" and sweeping)]
-    for name, link in LINKS.items():
+    for name, own_name in LINKS.items():
         if name not in METHODS[method].settings:
-            own_link.write(link, None)
+            own_link.write(own_name, None)
     if not own:
         return Settings()
-    usual = vars(Settings().filled(method, size))
+    linked = own_link.start(link, method, own_link.one_of(METHODS)) == method
     chosen: dict[str, Any] = {}
     with st.popover("Settings", icon=":material/tune:"):
         for name in own:
-            most = chosen.get("window", usual["window"]) if name == "stride" else size
-            value = _control(method, name, usual[name], model, most)
+            usual = vars(Settings(**chosen).filled(method, size))  # the usual stride follows the window
+            most = usual["window"] if name == "stride" else size
+            value = _control(method, name, usual[name], model, most, linked)
             own_link.write(LINKS[name], None if value == usual[name] else str(value))
             if value != usual[name]:
                 chosen[name] = value
@@ -85,12 +88,12 @@ def _key(method: str, name: str) -> str:
     return f"setting {method} {name}"
 
 
-def _control(method: str, name: str, usual: Any, model: AlexNet, most: int) -> Any:
+def _control(method: str, name: str, usual: Any, model: AlexNet, most: int, linked: bool) -> Any:
     setting, key, link = SETTINGS[name], _key(method, name), LINKS[name]
     if setting.kind in ("layer", "choice"):
         allowed = _layers(model) if setting.kind == "layer" else setting.choices
         options = [None, *allowed] if setting.kind == "layer" else [*allowed]
-        start = own_link.start(link, usual, own_link.one_of(allowed), key)
+        start = own_link.start(link, usual, own_link.one_of(allowed), key) if linked else usual
         if st.session_state.get(key) not in options:  # of another network
             st.session_state.pop(key, None)
         return st.selectbox(
@@ -98,17 +101,22 @@ def _control(method: str, name: str, usual: Any, model: AlexNet, most: int) -> A
             persist_state="session", help=setting.help,
         )  # fmt: skip
     top = setting.most if setting.most is not None else most
-    given = own_link.start(link, usual, own_link.number(setting.least, top), key)
-    return _number(setting, key, given, top)
+    given = own_link.start(link, usual, own_link.number(setting.least, top), key) if linked else usual
+    return _number(setting, key, given, top, partial(_forget_stride, method) if name == "window" else None)
 
 
-def _number(setting: Setting, key: str, start: float, most: float) -> float:
+def _forget_stride(method: str) -> None:
+    """Half of the window that was chosen is the usual one."""
+    st.session_state.pop(_key(method, "stride"), None)
+
+
+def _number(setting: Setting, key: str, start: float, most: float, on_change: Callable[[], None] | None) -> float:
     if st.session_state.get(key, 0) > most:  # of a larger network, or window
         st.session_state.pop(key)
     if setting.kind == "whole":
         return st.number_input(
             setting.title, int(setting.least), int(most), min(int(start), int(most)), key=key, persist_state="session",
-            help=setting.help,
+            help=setting.help, on_change=on_change,
         )  # fmt: skip
     return st.number_input(
         setting.title, float(setting.least), float(most), float(start), 0.01, key=key, persist_state="session",

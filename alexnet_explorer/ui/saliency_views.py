@@ -15,6 +15,7 @@ from PIL import Image
 from alexnet_explorer.inspection.methods import METHODS, Settings
 from alexnet_explorer.inspection.mosaic import sheet
 from alexnet_explorer.inspection.regions import in_words
+from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui import (
     agreement_views,
     clickable,
@@ -33,6 +34,7 @@ from alexnet_explorer.ui import (
 from alexnet_explorer.ui.maps import Answer, Ask
 from alexnet_explorer.ui.text import plain
 from alexnet_explorer.ui.views import Look
+from alexnet_explorer.weights_file import WeightsError
 from alexnet_explorer.words import duration
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 TILE = 168  # pixels: five stand side by side
 CONTRAST_TILE = 290  # three
 LARGE = 96  # pixels of the input, from which on a look at every epoch waits for a click
+_AGAINST = "saliency_against_picked"  # the other class that a visitor chose, by name
 MODES = {
     "one": "One map", "many": "Many methods", "layers": "Layers", "epochs": "Epochs", "contrast": "Another class",
     "set": "Over a set",
@@ -104,7 +107,7 @@ def _choose(mode: str, look: Look) -> Chosen:
         else:
             method = saliency_method.choose("method", "method", "saliency")
         settings = saliency_method.settings(
-            method, look.model.model, look.model.preprocessing.size, sweeping=mode == "layers"
+            method, look.model.model, look.model.preprocessing.size, "method", sweeping=mode == "layers"
         )
         methods = _choose_methods(method) if mode == "many" else []
         against = _choose_other(look) if mode == "contrast" else None
@@ -177,7 +180,7 @@ def _choose_methods(method: str) -> list[str]:
         slow = [key for key in METHODS if key not in picked and METHODS[key].slow]
         st.button("Add the slow ones", disabled=not slow, key="saliency_all", on_click=_pick,
                   args=(list(METHODS),))  # fmt: skip
-    own_link.write("methods", None if picked == QUICK else ",".join(picked))
+    own_link.write("methods", None if picked == QUICK else own_link.listed(picked))
     return [key for key in METHODS if key in {*picked, method}]
 
 
@@ -262,27 +265,35 @@ def _epochs(row: Sequence[Look], chosen: Chosen) -> list[Answer]:
             "to an epoch."
         )
 
+    page = frame.page_of("saliency")
+    last = frame.shared_epochs(page, [networks.entry(look.model.name) for look in row], row[0].layer)[-1:]
+    now = {look.model.name: _looked_at(look, kept[look.model.name]) for look in row}
+
     def draw(look: Look, by_epoch: Mapping[int, Answer] | None) -> None:
-        epochs = list(kept[look.model.name])
-        if len(epochs) < 2:
+        if len(kept[look.model.name]) < 2:
             st.info(
                 f"Of {plain(look.model.title)} no other epoch was kept whole: there is only the network as it is. What "
                 "you train on the page Train keeps more of them."
             )
-        now = epochs[-1] if look.epoch is None else look.epoch
         tiles = [
-            Tile(f"epoch {epoch}", one, limit, epoch == now,
-                 partial(lens.change, epoch=None if epoch == epochs[-1] else epoch))
+            Tile(f"epoch {epoch}", one, limit, epoch == now[look.model.name],
+                 partial(lens.change, epoch=None if [epoch] == last else epoch))
             for epoch, one in (by_epoch or {}).items()
         ]  # fmt: skip
-        _tiles(look, tiles, "epochs", chosen.outline)
+        if tiles:
+            _tiles(look, tiles, "epochs", chosen.outline)
 
     _each(row, found, draw)
-    shown: list[Answer] = []
-    for look, by_epoch in zip(row, found, strict=True):
-        epochs = list(kept[look.model.name])
-        shown.append(by_epoch.get(epochs[-1] if look.epoch is None else look.epoch) if by_epoch and epochs else None)
-    return shown
+    places = zip(now.values(), found, strict=True)
+    return [by_epoch.get(epoch) if by_epoch and epoch is not None else None for epoch, by_epoch in places]
+
+
+def _looked_at(look: Look, kept: Mapping[int, Path]) -> int | None:
+    """Which of the kept epochs the network of this look is; None where its weights are newer than all of them."""
+    if look.epoch is not None:
+        return look.epoch
+    newest = networks.entry(look.model.name).path
+    return next((epoch for epoch, path in kept.items() if path == newest), None)
 
 
 def _every_epoch(look: Look, chosen: Chosen, files: Mapping[int, Path]) -> maps.Job:
@@ -293,7 +304,11 @@ def _every_epoch(look: Look, chosen: Chosen, files: Mapping[int, Path]) -> maps.
     def compute(report: maps.Share) -> dict[int, Attribution | str]:
         found: dict[int, Attribution | str] = {}
         for number, epoch in enumerate(files):
-            model = look.model if epoch == look.epoch else networks.load(look.model.name, epoch, quietly=True)
+            try:
+                model = look.model if epoch == look.epoch else networks.load(look.model.name, epoch, quietly=True)
+            except (RunError, WeightsError) as error:  # one that diverged or is damaged hides no other
+                found[epoch] = str(error)
+                continue
             found[epoch] = replace(ask, look=replace(look, model=model, epoch=epoch)).compute(
                 lambda share, number=number: report((number + share) / len(files))  # type: ignore[misc]
             )
@@ -357,16 +372,22 @@ def _choose_other(look: Look) -> int:
     classes, own = look.model.classes, _class_of(look)
     order = prediction_views.probabilities_of(look).argsort()[::-1].tolist()
     options = [number for number in order if number != own]
-    start = own_link.start("against", options[0], own_link.number(0, len(classes) - 1), "saliency_against")
-    if st.session_state.get("saliency_against") not in options:
-        st.session_state.pop("saliency_against", None)
-    chosen = st.selectbox(
-        f"“{plain(classes[own])}” against", options, options.index(int(start)) if start in options else 0,
-        format_func=lambda number: classes[number] if number < len(classes) else "", key="saliency_against",
-        persist_state="session", width=320,
+    linked = own_link.start("against", None, own_link.number(0, len(classes) - 1), _AGAINST)
+    if linked is not None:
+        st.session_state.setdefault(_AGAINST, classes[int(linked)])
+    picked = st.session_state.get(_AGAINST)  # its name, as another network has other numbers
+    number = classes.index(picked) if picked in classes else options[0]
+    st.session_state["saliency_against"] = number if number in options else options[0]
+    chosen: int = st.selectbox(
+        f"“{plain(classes[own])}” against", options, key="saliency_against", width=320, on_change=_take_other,
+        args=(classes,), format_func=lambda number: classes[number] if number < len(classes) else "",
     )  # fmt: skip
     own_link.write("against", None if chosen == options[0] else str(chosen))
-    return int(chosen)
+    return chosen
+
+
+def _take_other(classes: Sequence[str]) -> None:
+    st.session_state[_AGAINST] = classes[st.session_state["saliency_against"]]
 
 
 def _apart_in_words(apart: views.Array, labels: Sequence[str], signed: bool) -> str:

@@ -19,7 +19,7 @@ from alexnet_explorer.ui import downloads, exhibits, networks, own_link, picture
 from alexnet_explorer.ui.activation_views import classes_of, unit_of
 from alexnet_explorer.ui.exhibits import Exhibit
 from alexnet_explorer.ui.text import plain
-from alexnet_explorer.ui.views import COLUMN_GAP, Look, column, enlarged, places
+from alexnet_explorer.ui.views import COLUMN_GAP, Look, column, enlarged, places, seen_by
 from alexnet_explorer.words import duration
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _as_pictures(look: Look, found: Strongest, pictures: PictureSet) -> Shown:
 
     patches = found.of(unit_of(look))
     size = look.model.preprocessing.size
-    whole = [np.asarray(look.model.preprocessing.crop(pictures.picture(one.picture))) for one in patches]
+    whole = [seen_by(look.model, pictures.picture(one.picture)) for one in patches]
     field = fields(look.model.model.config)[look.layer]
     single = len(look.model.model.layers[look.layer].output) == 1
     seen = whole if single else [cut(one, field, at.row, at.column) for one, at in zip(whole, patches, strict=True)]

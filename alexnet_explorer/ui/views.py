@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.figures import colour_of, style_of
@@ -55,9 +56,8 @@ class Look:
         return networks.results().get((kind, self.model.digest, self.picture.key), compute)
 
     def seen(self) -> RGB:
-        """What the network sees of the picture: its crop, (size, size, 3) uint8, grey where it sees no colours."""
-        crop = self.model.preprocessing.crop(self.picture.image)
-        return np.asarray(crop.convert("L").convert("RGB") if self.model.preprocessing.channels == 1 else crop)
+        """What the network sees of the picture."""
+        return seen_by(self.model, self.picture.image)
 
     def at(self, layer: str) -> Look:
         """The same look at another layer."""
@@ -67,6 +67,18 @@ class Look:
     def zoom(self) -> int:
         """How often a pixel of the input is repeated, to be large enough to see."""
         return max(1, column(max(2, self.width)) // self.model.preprocessing.size)
+
+
+def seen_by(loaded: LoadedModel, image: Image.Image) -> RGB:
+    """The crop of a picture that goes in, (size, size, 3) uint8, in the colours that the network sees."""
+    return in_its_colours(loaded, np.asarray(loaded.preprocessing.crop(image)))
+
+
+def in_its_colours(loaded: LoadedModel, crop: RGB) -> RGB:
+    """A crop, grey where the network sees no colours."""
+    if loaded.preprocessing.channels == 3:
+        return crop
+    return np.asarray(Image.fromarray(crop).convert("L").convert("RGB"))
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,8 @@ def looks(page: frame.Page, layer: str | None = None) -> list[Look]:
                     f"**{plain(networks.title(entry))}** kept no whole network of epoch {epoch}; it has: {kept_of}."
                 )
                 continue
-            loaded, kept = _load(page, entry, epoch, own)
+            own_epoch = None if entry.kind == "imported" else epoch
+            loaded, kept = _load(page, entry, own_epoch, own)
         except (RunError, WeightsError) as error:
             st.error(plain(str(error)), icon=":material/error:")
             continue
@@ -113,7 +126,7 @@ def looks(page: frame.Page, layer: str | None = None) -> list[Look]:
         if position == 0 and now.target is not None and now.target < len(loaded.classes):
             wanted = loaded.classes[now.target]
         target = loaded.classes.index(wanted) if wanted in loaded.classes else None
-        found.append(Look(loaded, picture, own, now.unit or 0, target, colour, len(entries), epoch, kept))
+        found.append(Look(loaded, picture, own, now.unit or 0, target, colour, len(entries), own_epoch, kept))
     if now.unit is None and found and {"picture", "unit"} <= page.uses:
         return [replace(look, unit=_strongest_unit(found[0])) for look in found]
     return found

@@ -11,10 +11,13 @@ from typing import Generic, Protocol, TypeVar
 
 import streamlit as st
 
+from alexnet_explorer.config import ConfigError
+from alexnet_explorer.data.images import ImageError
 from alexnet_explorer.data.packed import DataError
 from alexnet_explorer.inspection.mosaic import RGB, to_jpeg
 from alexnet_explorer.runs import RunError
 from alexnet_explorer.ui.text import plain
+from alexnet_explorer.weights_file import WeightsError
 
 T = TypeVar("T")
 
@@ -47,7 +50,7 @@ class Work(threading.Thread, Generic[T]):
         assert act is not None
         try:
             self.result = act(self._hear)
-        except (RunError, DataError) as error:
+        except (RunError, DataError, ConfigError, ImageError, WeightsError) as error:
             self.message = str(error)
 
     def stop(self) -> None:
@@ -114,6 +117,11 @@ def forget(slot: str) -> None:
     """Stop what is done in this slot, and let go of its result."""
     if work := _works().pop(st.session_state.pop(f"working_{slot}", ""), None):
         work.stop()
+
+
+def kept(slot: str) -> bool:
+    """Whether something is under way in this slot, or over and not let go of."""
+    return st.session_state.get(f"working_{slot}", "") in _works()
 
 
 def busy(slot: str) -> bool:

@@ -155,7 +155,8 @@ def test_guided_backpropagation_says_why_it_does_not_explain_tanh(visit):
     assert not visitor.main.image
 
 
-def test_the_method_stands_in_the_link(visit):
+def test_the_method_stands_in_the_link(visit, monkeypatch):
+    monkeypatch.setattr(maps, "AT_ONCE", 60)  # seconds, on a busy machine
     visitor = visit("saliency", models=RELU, method="grad-cam")
     assert visitor.selectbox(key="method").value == "grad-cam"
     visitor.selectbox(key="method").set_value("saliency").run()
@@ -227,6 +228,23 @@ def test_the_first_visitor_of_a_server_may_come_by_a_link(visit_first):
 def test_an_epoch_of_the_link_shows_the_network_as_it_was_then(visit, make_run):
     run = make_run(epochs=(0, 1, 3))
     assert visit("filters", models=run.id, epoch=0).charts != visit("filters", models=run.id).charts
+
+
+def test_the_class_to_explain_keeps_its_name_where_the_first_network_changes(visit):
+    visitor = visit("saliency", models=RELU, target=3)
+    assert visitor.selectbox(key="lens_target").value == 3
+    visitor.multiselect(key="lens_models").set_value([TANH, RELU]).run()
+    assert visitor.link["target"] == "3"
+    visitor.multiselect(key="lens_models").set_value([DEFAULT_MODEL]).run()
+    assert "target" not in visitor.link  # it has no class of this name
+
+
+def test_imported_weights_beside_a_run_leave_its_epochs_alone(visit, imported):
+    visitor = visit("filters", models=f"{imported('mine')},{RELU}")
+    assert visitor.select_slider(key="lens_epoch").options[-1] == "30"
+    visitor = visit("filters", models=f"{RELU},{imported('mine')}", epoch=2)
+    said = [words for words in visitor.captions if words.startswith("conv1") and "kernels of 5×5 pixels" in words]
+    assert ["after epoch 2" in words for words in said] == [True, False] and not visitor.exception
 
 
 def test_a_run_that_was_stopped_shows_its_newest_weights(visit, make_run):

@@ -13,7 +13,7 @@ from alexnet_explorer.data.samples import SAMPLES
 from alexnet_explorer.inspection.predict import PLACES, Prediction, Row, predict
 from alexnet_explorer.onnx_import import read_onnx
 from alexnet_explorer.runs import GALLERY, Run
-from alexnet_explorer.ui import many_pictures, pictures, prediction_views, weights_controls
+from alexnet_explorer.ui import many_pictures, pictures, prediction_views, weights_controls, working
 from alexnet_explorer.weights import load_weights
 
 RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
@@ -173,6 +173,27 @@ def test_several_files_at_once_are_kept_and_the_first_is_looked_at(visit):
     visitor.selectbox(key="lens_picture").select_index(1).run()
     visitor.file_uploader(key="lens_upload").set_value([("b.png", png(2), "")]).run()  # taken from the list
     assert not visitor.exception and visitor.link["picture"] != first
+
+
+def test_of_more_files_than_are_kept_one_that_is_kept_is_looked_at(visit):
+    visitor = visit("predict", models=RELU)
+    files = [(f"{number}.png", png(number), "") for number in range(pictures.MOST_UPLOADS + 2)]
+    visitor.file_uploader(key="lens_upload").set_value(files).run()
+    assert not visitor.exception and not visitor.info
+    shown = visitor.selectbox(key="lens_picture")
+    assert shown.options[shown.index] == "2.png" and f"{pictures.MOST_UPLOADS + 1}.png" in shown.options
+
+
+def test_more_or_fewer_classes_need_no_new_prediction_of_many_pictures(visit, monkeypatch):
+    monkeypatch.setattr(working, "PATIENCE", 60)
+    visitor = visit("predict", models=RELU)
+    visitor.segmented_control(key="predict_view").set_value("many pictures").run()
+    before = visitor.dataframe[0].value
+    monkeypatch.setattr(many_pictures, "_begin", None)  # nobody asks for more
+    visitor.slider(key="predict_top").set_value(7).run()
+    after = visitor.dataframe[0].value
+    assert not visitor.exception and "7. class" in after and "7. class" not in before
+    assert after["1. class"].tolist() == before["1. class"].tolist()
 
 
 def test_the_camera_waits_for_a_click_and_goes_off_after_a_picture(visit, monkeypatch):

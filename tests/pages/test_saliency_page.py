@@ -1,11 +1,17 @@
 """The page Saliency: its modes, its settings, and the trust figures under a map."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from alexnet_explorer.catalogue import imported_folder
 from alexnet_explorer.inspection.methods import METHODS
 from alexnet_explorer.inspection.verdicts import ALL, FIGURES
+from alexnet_explorer.runs import GALLERY, Run
 from alexnet_explorer.ui import maps, networks, saliency_views, working
 
 RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
@@ -96,6 +102,42 @@ def test_the_epochs_explain_one_class_on_one_scale(visit, make_run):
     assert any("no other epoch was kept whole" in info.value for info in alone.info)
 
 
+def test_imported_weights_have_no_epochs_to_explain(visit, root):
+    file = imported_folder(root) / "mine.safetensors"
+    file.parent.mkdir(parents=True)
+    shutil.copy(Run(GALLERY / RELU).weights_file(), file)
+    for models in ("mine", f"{RELU},mine", f"mine,{RELU}"):
+        visitor = visit("saliency", models=models, show="epochs")
+        check_whole(visitor)
+        assert any("no other epoch was kept whole" in info.value for info in visitor.info)
+
+
+def test_weights_newer_than_every_kept_epoch_are_none_of_them(visit, make_run, monkeypatch):
+    run, shown = make_run(epochs=(0, 1, 3)), []
+    shutil.copy(run.snapshots()[1], run.last_file)  # it went on since, and was stopped
+    monkeypatch.setattr(saliency_views.trust_views, "show", lambda row, found: shown.append((row[0], found[0])))
+    visitor = visit("saliency", models=run.id, show="epochs")
+    check_whole(visitor)
+    assert shown.pop()[1] is None  # there is no map of these weights to believe or not
+    visitor = visit("saliency", models=run.id, show="epochs", epoch=3)
+    check_whole(visitor)
+    look, found = shown.pop()
+    assert look.epoch == 3 and found is not None
+    visitor = visit("saliency", models=make_run(epochs=(0, 1, 3)).id, show="epochs")
+    assert shown.pop()[1] is not None  # the last epoch is the newest
+
+
+def test_an_epoch_that_diverged_hides_no_other(visit, make_run):
+    run = make_run(epochs=(0, 1, 3))
+    file = run.snapshots()[1]
+    with safe_open(file, "pt") as kept:
+        save_file({name: kept.get_tensor(name) * np.nan for name in kept.keys()}, file, kept.metadata())  # noqa: SIM118
+    visitor = visit("saliency", models=run.id, show="epochs", epoch=0)
+    check_whole(visitor)
+    assert len(visitor.drawn) == 2 and visitor.says("**Notice**")
+    assert visitor.says("epoch 1") and visitor.says("NaN")
+
+
 def test_another_class_is_compared_with_the_explained_one(visit, make_run):
     run = make_run(says=0)
     visitor = visit("saliency", models=run.id, show="contrast", target=0)
@@ -112,6 +154,19 @@ def test_another_class_is_compared_with_the_explained_one(visit, make_run):
     check_whole(visitor)
 
 
+def test_the_class_that_comes_next_is_that_of_the_picture_until_one_is_chosen(visit):
+    visitor = visit("saliency", models=RELU, show="contrast", picture="coffee")
+    for picture in ("coffee", "cat", "astronaut", "flower"):
+        visitor.selectbox(key="lens_picture").set_value(picture).run()
+        check_whole(visitor)
+        assert visitor.selectbox(key="saliency_against").index == 0 and "against" not in visitor.link
+    picked = visitor.selectbox(key="saliency_against").options[4]
+    visitor.selectbox(key="saliency_against").select_index(4).run()
+    visitor.selectbox(key="lens_picture").set_value("coffee").run()
+    control = visitor.selectbox(key="saliency_against")
+    assert control.options[control.index] == picked and "against" in visitor.link
+
+
 def test_networks_without_the_other_class_say_so(visit, make_run):
     runs = [make_run(), make_run(classes=("red", "cat", "dog"))]
     visitor = visit("saliency", models=",".join(run.id for run in runs), show="contrast", target=0, against=2)
@@ -119,7 +174,13 @@ def test_networks_without_the_other_class_say_so(visit, make_run):
     assert [info.value.partition(" knows ")[2] for info in visitor.info] == ["no class blue."]
 
 
-def test_the_settings_of_a_method_are_those_of_the_registry_and_stand_in_the_link(visit):
+@pytest.fixture
+def at_once(monkeypatch):
+    """What takes a second needs no click on a busy machine either."""
+    monkeypatch.setattr(maps, "AT_ONCE", 60)
+
+
+def test_the_settings_of_a_method_stand_in_the_link(visit, at_once):
     visitor = visit("saliency", models=RELU, method="occlusion", window=9)
     check_whole(visitor)
     assert visitor.number_input(key="setting occlusion window").value == 9
@@ -133,6 +194,10 @@ def test_the_settings_of_a_method_are_those_of_the_registry_and_stand_in_the_lin
     visitor.selectbox(key="method").set_value("saliency").run()
     assert not {"window", "baseline"} & visitor.link.keys()
     assert not [one for one in visitor.main.number_input if one.key.startswith("setting")]
+
+
+def test_the_settings_of_a_method_are_those_of_the_registry(visit):
+    visitor = visit("saliency", models=RELU)
     for method in METHODS:
         visitor.selectbox(key="method").set_value(method).run()
         kinds = (*visitor.main.number_input, *visitor.main.selectbox)
@@ -140,8 +205,36 @@ def test_the_settings_of_a_method_are_those_of_the_registry_and_stand_in_the_lin
         assert drawn == set(METHODS[method].settings)
 
 
+def test_the_usual_stride_is_half_of_the_window_that_is_chosen(visit, at_once):
+    visitor = visit("saliency", models=RELU, method="occlusion")
+    visitor.number_input(key="setting occlusion stride").set_value(1).run()
+    visitor.number_input(key="setting occlusion window").set_value(16).run()
+    assert visitor.number_input(key="setting occlusion stride").value == 8 and "stride" not in visitor.link
+    half = visitor.main.image[0].proto.imgs[0].url
+    visitor.number_input(key="setting occlusion stride").set_value(2).run()
+    check_whole(visitor)
+    assert visitor.link["stride"] == "2" and visitor.main.image[0].proto.imgs[0].url != half
+
+
+def test_the_settings_of_a_link_are_those_of_its_method_alone(visit):
+    visitor = visit("saliency", models=RELU, method="smoothgrad", samples=3)
+    assert visitor.number_input(key="setting smoothgrad samples").value == 3
+    visitor.selectbox(key="method").set_value("lime").run()
+    check_whole(visitor)
+    assert visitor.number_input(key="setting lime samples").value > 3 and "samples" not in visitor.link
+    visitor.selectbox(key="method").set_value("smoothgrad").run()
+    assert visitor.number_input(key="setting smoothgrad samples").value == 3 and visitor.link["samples"] == "3"
+
+
+def test_no_methods_but_the_chosen_one_can_be_linked_to(visit):
+    visitor = visit("saliency", models=RELU, show="many", methods="none")
+    check_whole(visitor)
+    assert visitor.multiselect(key="saliency_methods").value == [] and visitor.link["methods"] == "none"
+    assert len(visitor.drawn) == 1
+
+
 @pytest.mark.parametrize("name", ["window=1000", "window=none", "baseline=green", "at=conv9"])
-def test_a_setting_of_a_link_that_is_not_allowed_is_left_out(visit, name):
+def test_a_setting_of_a_link_that_is_not_allowed_is_left_out(visit, name, at_once):
     field, _, value = name.partition("=")
     visitor = visit("saliency", models=RELU, method="grad-cam" if field == "at" else "occlusion", **{field: value})
     check_whole(visitor)
