@@ -7,11 +7,15 @@ import io
 import json
 import os
 import re
+import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+REPLACE_PAUSES = (0.01, 0.03, 0.1, 0.3, 0.6)  # seconds between the tries to replace a file that a reader has open
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -24,10 +28,21 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.chmod(0o644)
-        part.replace(path)
+        _replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _replace(part: Path, path: Path) -> None:
+    """Rename over a file. Windows refuses that while a reader has the file open, which takes a moment."""
+    for pause in REPLACE_PAUSES if sys.platform == "win32" else ():
+        try:
+            part.replace(path)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    part.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -49,6 +49,10 @@ STALE_AFTER_SECONDS = 120.0
 # A process that has said its last word still holds the lease while it ends.
 LEASE_SECONDS = 3.0
 
+# A status that cannot be read may be so for a moment: a file server lags, or Windows keeps readers out of a file.
+STATUS_TRIES = 4
+STATUS_PAUSE_SECONDS = 0.05
+
 NOT_A_NUMBER = "the loss is not a number"
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -264,7 +268,7 @@ class Run:
     def recorded_status(self) -> Status:
         """The status as its file says. Raises RunError where that cannot be read."""
         try:
-            return _STATUS.validate_json((self.path / "status.json").read_bytes())
+            return _STATUS.validate_json(_read_patiently(self.path / "status.json"))
         except OSError as error:
             raise RunError(f"status.json cannot be read ({error.strerror})") from error
         except ValidationError as error:
@@ -421,6 +425,18 @@ class Run:
     @property
     def stop_file(self) -> Path:
         return self.path / "stop"
+
+
+def _read_patiently(file: Path) -> bytes:
+    """What a file holds; where it is there and cannot be read, it is tried again a few times. Raises OSError."""
+    for _ in range(STATUS_TRIES - 1):
+        try:
+            return file.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError:
+            time.sleep(STATUS_PAUSE_SECONDS)
+    return file.read_bytes()
 
 
 def run_title(config: RunConfig, most: int | None = None) -> str:

@@ -1,5 +1,6 @@
 """The run directory: what is read from it, however damaged it is, and what it says of the process that writes it."""
 
+import errno
 import json
 import socket
 import subprocess
@@ -360,17 +361,43 @@ def test_a_status_file_is_replaced_as_a_whole(run):
     """A reader that comes at any moment sees a whole status."""
     process = python(
         "from pathlib import Path; from alexnet_explorer.runs import Run, Status\n"
-        f"run = Run(Path({str(run.path)!r}))\n"
-        "print('writing', flush=True)\n"
-        "for step in range(30): run.write_status(Status(state='done', step=step, message='x' * (step % 7) * 5000))"
+        f"run, step = Run(Path({str(run.path)!r})), 0\n"
+        "while not run.stop_file.exists():\n"
+        "    step += 1\n"
+        "    run.write_status(Status(state='done', step=step, message='x' * (step % 7) * 5000))"
     )
-    process.stdout.readline()
     seen = set()
-    while process.poll() is None:
-        seen.add(run.status().state)
+    while len(seen) < 20 and process.poll() is None:
+        status = run.status()
+        seen.add((status.state, status.step, len(status.message)))
+    run.request_stop()
     process.communicate()
-    assert process.returncode == 0 and seen <= {"done", "queued"} and "done" in seen
+    assert process.returncode == 0 and len(seen) == 20
+    assert all(state in ("queued", "done") and length == step % 7 * 5000 for state, step, length in seen)
     assert not [path for path in run.path.iterdir() if path.name.startswith(".status")]
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.EACCES])
+def test_a_status_that_cannot_be_read_for_a_moment_is_asked_for_again(run, monkeypatch, number):
+    read, refused = Path.read_bytes, []
+
+    def lag(file):
+        if file.name == "status.json" and len(refused) < most:
+            refused.append(file)
+            raise OSError(number, "it lags")
+        return read(file)
+
+    monkeypatch.setattr(Path, "read_bytes", lag)
+    monkeypatch.setattr(module, "STATUS_PAUSE_SECONDS", 0.0)
+    most = module.STATUS_TRIES - 1
+    assert run.status().state == "queued" and len(refused) == most
+    most = 99
+    assert (run.status().state, run.status().message) == ("failed", "status.json cannot be read (it lags)")
+    refused.clear()
+    (run.path / "status.json").unlink()
+    most = 0
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("one that is gone is not waited for"))
+    assert run.status().state == "failed"
 
 
 # The mistakes of its validation

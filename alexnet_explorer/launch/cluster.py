@@ -36,6 +36,9 @@ class Place(Protocol):
     def stop(self, run: Run) -> None:
         """End a run; it keeps its checkpoint."""
 
+    def wake(self) -> None:
+        """See that what waits is looked after, whoever died meanwhile."""
+
 
 def place(name: PlaceName, root: Path) -> Place:
     """The place of this name, for the runs of a folder. Raises RunError where it cannot be had."""
@@ -93,6 +96,9 @@ class Cluster:
     def stop(self, run: Run) -> None:
         """End a run: it keeps its checkpoint."""
         Queue(self.root).stop(run)
+
+    def wake(self) -> None:
+        """Nothing: Slurm itself looks after what waits."""
 
     def _handed_over(self) -> dict[Run, Status]:
         """The runs that a job is to train, or was training when it was last heard of."""

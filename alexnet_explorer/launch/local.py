@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -33,7 +34,7 @@ def start(
 
     `environment` is added to this process's own. A `quick` start takes the process that is on `standby`, if there is
     one, and gives way to the page after a few seconds only.
-    Raises RunError where the run is at work, done, or cannot be written.
+    Raises RunError where the run is at work, done, or cannot be written; `passing` tells whether it may be soon.
     """
     arguments = ["train", "--resume", run.id]
     arguments += ["--runs", str(run.path.parent.resolve())]  # the process works in another folder
@@ -45,8 +46,10 @@ def start(
             raise RunError(f"run {run.id} is done already")
         try:
             run.stop_file.unlink(missing_ok=True)
-            number = standby.take(arguments, log, environment) if quick and standby else None
-            if number is None:
+            ready = standby.take(environment) if quick and standby else None
+            if ready:
+                number = ready.pid
+            else:
                 number = detach(["alexnet_explorer", *arguments], log, _later(environment) if quick else environment)
             child = psutil.Process(number)
             # Until the process speaks for itself.
@@ -55,8 +58,31 @@ def start(
             run.write_status(starting)
         except OSError as error:
             raise RunError(f"run {run.id} cannot be started: {error.strerror}") from error
+    # Only now, as it asks for the lease at once, and gives up where somebody has it.
+    if ready and not _order(ready, arguments, log):
+        start(run, environment, quick)  # without it, as it has died
     if not quick:
         _give_way(child)
+
+
+def passing(error: RunError) -> bool:
+    """Whether the system had no process, memory or file to spare for what was refused: it may in a moment."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
+def _order(process: subprocess.Popen[bytes], arguments: list[str], log: Path) -> bool:
+    """Let a process that was on standby do what `python -m alexnet_explorer …` would; False where it has died."""
+    assert process.stdin is not None
+    order = json.dumps({"arguments": arguments, "log": str(log.resolve())}).encode() + b"\n"
+    try:
+        with process.stdin as pipe:
+            pipe.write(order)
+    except OSError:
+        process.kill()  # the pipe closes a little before the process is gone
+        process.wait()
+        return False
+    return True
 
 
 def ask(
@@ -122,23 +148,16 @@ class Standby:
             )  # fmt: skip
             self._waiting = _Waiting(process, environment, time.monotonic())
 
-    def take(self, arguments: list[str], log: Path, environment: Mapping[str, str]) -> int | None:
-        """Let it do what `python -m alexnet_explorer …` would; None where there is none with this environment.
+    def take(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+        """The process, which is the caller's from now on and waits for an order; None where none has this environment.
 
-        Returns its process id.
+        Without one it ends, as soon as the caller lets go of it.
         """
         with self._lock:
             if self._waiting is None or not self._waiting.usable(environment):
                 return None
             process, self._waiting = self._waiting.process, None
-        assert process.stdin is not None
-        order = json.dumps({"arguments": arguments, "log": str(log.resolve())}).encode() + b"\n"
-        try:
-            with process.stdin as pipe:
-                pipe.write(order)
-        except OSError:  # it died this moment
-            return None
-        return process.pid
+        return process
 
     def end(self) -> None:
         """Let it go."""

@@ -10,6 +10,7 @@ to start them later. So however many apps look at one folder, no run is started 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -265,18 +266,17 @@ class Queue:
                 self._go_on()
 
     def work(self) -> None:
-        """Be the scheduler, if there is none: start runs as room comes, until nothing waits any more."""
-        with self._locked():
-            lock = FileLock(self.folder / "scheduler.lock", blocking=False)
+        """Be the scheduler, if there is none: start runs as room comes, until nothing waits any more.
+
+        What is refused meanwhile, by a full disk say, is told once and tried again: nobody else may be there to do it.
+        """
+        lock = FileLock(self.folder / "scheduler.lock", blocking=False)
+        needed, said = time.monotonic(), ""
+        while self.folder.is_dir():
             try:
-                lock.acquire()
-            except Timeout:
-                return
-            self._write(replace(self._read(), scheduler=(os.getpid(), process_started(os.getpid()))))
-        with lock:
-            needed = time.monotonic()
-            while self.folder.is_dir():
                 with self._locked():
+                    if not self._appointed(lock):
+                        return
                     if self._advance():
                         needed = time.monotonic()
                     elif time.monotonic() - needed > LINGER_SECONDS:
@@ -284,16 +284,25 @@ class Queue:
                         self._write(replace(self._read(), scheduler=(0, 0.0)))
                         lock.release()
                         return
-                time.sleep(POLL_SECONDS)
+            except RunError as error:
+                if str(error) != said:
+                    said = str(error)
+                    print(said, file=sys.stderr, flush=True)
+            time.sleep(POLL_SECONDS)
 
     def _put_aside(self, run: Run, state: Literal["paused", "stopped"], *actions: Action) -> None:
+        status = self._require(run, self._read(), *actions)
+        if status.state == "queued" and status.job and not status.at_work:
+            # It stands in no queue here, which need not wait for Slurm's answer. Without a Slurm the run is a copy.
+            if not slurm.unavailable():
+                slurm.cancel(status.job)
+            with self._locked():
+                run.settle(state)
+            return
         with self._changing() as book:
-            status = self._require(run, book, *actions)
-            if status.at_work:
+            if self._require(run, book, *actions).at_work:
                 run.request_stop(state)
             else:
-                if status.state == "queued" and status.job:
-                    slurm.cancel(status.job)
                 run.settle(state)
             self._go_on()
 
@@ -319,23 +328,41 @@ class Queue:
             number = local.detach(command, self.folder / "log.txt")
             self._write(replace(book, scheduler=(number, process_started(number))))
 
+    def _appointed(self, lock: FileLock) -> bool:
+        """Whether this process is the scheduler, or becomes it now; not where another one is."""
+        try:
+            if not lock.is_locked:
+                lock.acquire()
+        except Timeout:
+            return False
+        # Each time anew, as setting the clock moves the start that the system reports.
+        self._write(replace(self._read(), scheduler=(os.getpid(), process_started(os.getpid()))))
+        return True
+
     def _advance(self, quick: bool = False) -> bool:
         """Start what has room. Whether others are left to wait."""
         book, statuses = self._seen()
         wait = waiting(book, statuses)
         room = max(0, _room(book, statuses))
+        left = len(wait) > room
         for name in wait[:room]:
             run, slot = Run(self.root / name), free_slot(book.slots)
             try:
                 local.start(run, _environment(book), quick, self.standby)
             except RunError as error:
+                if local.passing(error):  # the others would be refused as well: all wait for the next look
+                    if statuses[name].message != str(error):
+                        with suppress(RunError, OSError):
+                            run.settle("queued", str(error))
+                    left = True
+                    break
                 book = replace(book, order=tuple(other for other in book.order if other != name))
                 with suppress(RunError):  # another process has it
                     run.settle("failed", str(error))
             else:
                 book = replace(book, slots={**book.slots, name: slot})
         self._write(book)
-        return len(wait) > room
+        return left
 
     def _write(self, book: Book) -> None:
         if book != self._read():

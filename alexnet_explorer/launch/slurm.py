@@ -33,6 +33,7 @@ from .local import PROJECT
 WARNING_SECONDS = 120  # before a job's time is over
 ANSWER_SECONDS = 30.0  # for which a command of Slurm is waited for
 NOTED_SECONDS = 60.0  # until a job reads in the run's status that it was submitted: file systems of clusters lag
+ASK_AGAIN_SECONDS = 2.0  # after a command to which Slurm gave no answer
 KILLED_SECONDS = 120.0  # until Slurm ends a job that asked to go back into the queue
 
 _JOB = re.compile(r"\d+(_\d+)?")  # a status may be a stranger's, and scancel has options
@@ -201,9 +202,7 @@ class TrainJob:
         # Slurm sends it when the time is nearly over; the training ends after its batch, as at SIGTERM.
         signal.signal(signal.SIGUSR2, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
         status = train(run, at_signal="interrupted")
-        # One that was cancelled is no longer running in Slurm's eyes, one whose machine is wanted by others still is.
-        mine = (jobs() or {}).get(job)
-        if status.state == "interrupted" and mine and mine.state == "RUNNING":
+        if status.state == "interrupted" and _still_running(job):
             if status.step == before:
                 run.settle("failed", "its time in Slurm is too short for a single batch: give it more minutes")
             else:
@@ -212,6 +211,18 @@ class TrainJob:
                 _say(["scontrol", "requeue", job])
                 time.sleep(KILLED_SECONDS)  # Slurm ends this process, to start it again when there is room
         return status.state
+
+
+def _still_running(job: str) -> bool:
+    """Whether Slurm sees a job as running: not one that was cancelled, but one whose machine is wanted by others.
+
+    A controller that is silent is asked three times: it has much to do when many jobs lose their machines at once.
+    """
+    for _ in range(3):
+        if (there := jobs()) is not None:
+            return job in there and there[job].state == "RUNNING"
+        time.sleep(ASK_AGAIN_SECONDS)
+    return False
 
 
 def _wait_for(run: Run, job: str) -> None:

@@ -29,6 +29,7 @@ from .survey import TRIES, Found, Shelf, Survey, readings_file, survey
 Report = Callable[[Survey], None]
 
 LOCK_SECONDS = 0.5  # between two looks whether it is to stop
+MOST_REFUSALS = 5  # of the place, in a row: a disk that is full, or a Slurm that is silent, may be so for a moment
 
 
 class Execution:
@@ -54,12 +55,22 @@ class Execution:
 
     def run(self) -> Survey:
         """Train until everything is done, the budget is spent, or `stopping` says so. Raises RunError."""
+        refusals = 0
         while True:
-            with self._alone():
-                # The queue first: a run that ends between the two looks is then seen as done, not as gone.
-                queued = {entry.run for entry in self.place.entries() if entry.status.state in LIVE}
-                found = self.look()
-                waits = not self.stopping() and self._start_some(found, queued)
+            with suppress(RunError):
+                self.place.wake()  # where its scheduler died, nobody else may look after the runs that wait
+            try:
+                with self._alone():
+                    # The queue first: a run that ends between the two looks is then seen as done, not as gone.
+                    queued = {entry.run for entry in self.place.entries() if entry.status.state in LIVE}
+                    found = self.look()
+                    waits = not self.stopping() and self._start_some(found, queued)
+                refusals = 0
+            except RunError:
+                refusals += 1
+                if refusals > MOST_REFUSALS:
+                    raise
+                found, waits = self.look(), True
             self.report(found)
             if self.stopping():
                 self._put_down(self.look())
@@ -127,8 +138,8 @@ class Execution:
 
     def _start(self, one: Found) -> None:
         run = one.begun or new_run(one.job.config(self.study), self.packed, self.root)
-        self.started[run] += 1
         self.place.add(run)
+        self.started[run] += 1
 
     def _put_down(self, found: Survey) -> None:
         """Stop what this call has started; each run keeps its checkpoint."""

@@ -53,7 +53,20 @@ def process_of(study_id: str, root: Path) -> int:
         number, started = int(noted["pid"]), float(noted["started"])
     except (OSError, ValueError, LookupError, TypeError):
         return 0
-    return number if started and process_started(number) == started else 0
+    now = process_started(number)
+    # Setting the clock moves the start that the system reports: then the study's lock tells it from another process.
+    return number if started and now and (now == started or _held(study_id, root)) else 0
+
+
+def _held(study_id: str, root: Path) -> bool:
+    """Whether a process holds the study's lock, which the system releases when it dies."""
+    try:
+        with FileLock(_file(study_id, root, "lock"), blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
 
 
 def begin(study_id: str, root: Path, on: PlaceName = "here", any_code: bool = False) -> None:

@@ -106,8 +106,9 @@ class Found:
 
     @property
     def begun(self) -> Run | None:
-        """A run that waits, is at work, or can be gone on with."""
-        return next((run for run, status in self.statuses.items() if status.state not in ("done", "failed")), None)
+        """A run that waits, is at work, or can be gone on with; one at work before those at rest."""
+        begun = [run for run, status in self.statuses.items() if status.state not in ("done", "failed")]
+        return min(begun, key=lambda run: not self.statuses[run].at_work, default=None)  # of equals the newest
 
     @property
     def failures(self) -> list[Run]:

@@ -1,5 +1,6 @@
 """Runs as processes of their own on this machine."""
 
+import errno
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -131,6 +133,70 @@ def test_a_process_on_standby_gets_the_next_run_that_someone_waits_for(started, 
     assert run.status().pid == process.pid and standby._waiting is None
     assert wait(run, lambda status: not status.at_work).state == "done"
     assert process.wait(150) == 0 and "val error" in (run.path / "log.txt").read_text()
+
+
+class Ordered:
+    """A process on standby, which is this one; what it is asked goes to `hear`."""
+
+    pid = os.getpid()
+
+    def __init__(self, hear):
+        self.stdin, self.killed, self.hear = self, False, hear
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *fault):
+        pass
+
+    def write(self, order):
+        self.hear(json.loads(order)["arguments"])
+
+    def kill(self):
+        self.killed = True
+
+    def wait(self):
+        pass
+
+
+def test_the_process_on_standby_is_told_once_the_run_is_its_own(small, packed, tmp_path):
+    run, heard = new_run(small(), packed, tmp_path), []
+
+    def hear(arguments):
+        with run.lease().acquire():  # as the training does, without waiting for whoever holds it
+            heard.append((arguments[:3], run.status().pid))
+
+    start(run, quick=True, standby=SimpleNamespace(take=lambda environment: Ordered(hear)))
+    assert heard == [(["train", "--resume", run.id], os.getpid())]
+
+
+def test_where_the_process_on_standby_dies_this_moment_another_one_is_started(small, packed, tmp_path, monkeypatch):
+    run = new_run(small(), packed, tmp_path)
+
+    def die(arguments):
+        run.write_status(Status())  # as a run looks whose process is dead
+        raise BrokenPipeError
+
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(local, "detach", lambda command, log, environment: child.pid)
+    ready = Ordered(die)
+    start(run, quick=True, standby=SimpleNamespace(take=lambda environment: ready))
+    assert run.status().pid == child.pid and ready.killed
+    child.kill()
+    child.wait()
+
+
+@pytest.mark.parametrize(
+    ("number", "passes"), [(errno.EAGAIN, True), (errno.ENOMEM, True), (errno.EMFILE, True), (errno.EACCES, False)]
+)
+def test_a_system_that_has_no_process_to_spare_may_have_one_soon(small, packed, tmp_path, monkeypatch, number, passes):
+    def refuse(command, log, environment):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(local, "detach", refuse)
+    with pytest.raises(RunError, match=os.strerror(number)) as refusal:
+        start(new_run(small(), packed, tmp_path))
+    assert local.passing(refusal.value) == passes and not local.passing(RunError("it is done already"))
 
 
 def test_a_process_on_standby_is_left_alone_where_it_does_not_fit(started, standby, small, packed, monkeypatch):

@@ -1,10 +1,12 @@
 """The queue: who may do what, in which order runs start, and that none is lost or started twice, whoever is killed."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -12,9 +14,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from alexnet_explorer.config import MOST_THREADS
-from alexnet_explorer.launch import local
+from alexnet_explorer.launch import local, slurm
 from alexnet_explorer.launch import queue as module
 from alexnet_explorer.launch.queue import Book, Queue, allowed, free_slot, gpus_of, moved, share, tidy, waiting
 from alexnet_explorer.runs import Run, RunError, Status, create_run, find_run, list_runs, new_run, this_process
@@ -221,6 +224,12 @@ def test_a_run_that_trains_without_the_queue_takes_room(queue, runs, started, sc
     assert list(started) == [runs[0].id]
 
 
+def test_a_run_that_slurm_trains_on_this_machine_takes_no_room(queue, runs, started, schedulers):
+    runs[3].write_status(replace(STATUSES["running"], job="7"))
+    queue.add(runs[0])
+    assert list(started) == [runs[0].id]
+
+
 def test_an_interrupted_run_waits_for_a_click(queue, runs, started, schedulers):
     queue.add(runs[0])
     queue.add(runs[1])
@@ -232,13 +241,14 @@ def test_an_interrupted_run_waits_for_a_click(queue, runs, started, schedulers):
     assert places(queue) == {runs[1]: 0, runs[0]: 1} and runs[0].status().state == "queued"
 
 
-def test_a_scheduler_that_is_gone_is_started_again(queue, runs, started, schedulers):
+@pytest.mark.parametrize("gone", [2**22 + 1, os.getpid()], ids=["dead", "a stranger has its number"])
+def test_a_scheduler_that_is_gone_is_started_again(queue, runs, started, schedulers, gone):
     queue.add(runs[0])
     queue.add(runs[1])
     queue.wake()
     assert len(schedulers) == 1
     file = queue.folder / "queue.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "scheduler": [2**22 + 1, 5.0]}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "scheduler": [gone, 5.0]}))
     queue.wake()
     assert schedulers == [["alexnet_explorer.launch.scheduler", str(queue.root.resolve())]] * 2
 
@@ -256,6 +266,83 @@ def test_what_cannot_start_has_failed_and_the_next_one_starts(queue, runs, start
     queue.add(runs[1])
     assert (runs[0].status().state, runs[0].status().message) == ("failed", "run x cannot be started: no space")
     assert places(queue) == {runs[1]: 0}
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE])
+def test_where_the_system_has_no_process_to_spare_runs_wait_and_say_why(queue, runs, started, schedulers, monkeypatch,
+                                                                        number):  # fmt: skip
+    start, tried = local.start, []
+
+    def refuse(run, environment, quick, standby):
+        tried.append(run)
+        raise RunError("run x cannot be started: not now") from OSError(number, "not now")
+
+    monkeypatch.setattr(local, "start", refuse)
+    queue.set_at_once(2)
+    queue.add(runs[0])
+    queue.add(runs[1])
+    assert tried == [runs[0]] * 2 and places(queue) == {runs[0]: 1, runs[1]: 2} and len(schedulers) == 1
+    assert (runs[0].status().state, runs[0].status().message) == ("queued", "run x cannot be started: not now")
+    monkeypatch.setattr(local, "start", start)
+    queue.wake()
+    assert list(started) == [runs[0].id, runs[1].id]
+
+
+def test_a_run_that_waited_in_the_slurm_of_another_machine_can_be_cancelled_and_deleted(queue, runs, monkeypatch):
+    monkeypatch.setattr(slurm, "unavailable", lambda: "this machine has no Slurm")
+    monkeypatch.setattr(slurm, "cancel", lambda job: pytest.fail("there is no scancel"))
+    runs[0].write_status(replace(runs[0].status(), job="7"))
+    queue.cancel(runs[0])
+    assert (runs[0].status().state, runs[0].status().job) == ("stopped", "")
+    queue.delete(runs[0])
+
+
+def test_the_queue_does_not_wait_for_the_answer_of_slurm(queue, runs, started, monkeypatch):
+    monkeypatch.setattr(slurm, "unavailable", lambda: "")
+    monkeypatch.setattr(slurm, "cancel", lambda job: queue.add(runs[1]))
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.2)
+    runs[0].write_status(replace(runs[0].status(), job="7"))
+    queue.cancel(runs[0])
+    assert runs[0].status().state == "stopped" and list(started) == [runs[1].id]
+
+
+@pytest.fixture
+def scheduler(queue, runs, started, schedulers, monkeypatch):
+    """Works at a queue where one run is at work and one waits, until both are done."""
+    queue.add(runs[0])
+    queue.add(runs[1])
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(module, "LINGER_SECONDS", 0.0)
+    thread = threading.Thread(target=queue.work, daemon=True)
+    thread.start()
+    yield thread
+    end(runs[0])
+    thread.join(20)
+    assert not thread.is_alive() and list(started) == [runs[0].id, runs[1].id]
+    assert queue._read().scheduler == (0, 0.0)
+
+
+def test_a_scheduler_outlives_a_lock_that_another_process_holds_for_long(queue, scheduler, monkeypatch, capsys):
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
+    with FileLock(queue.folder / "lock"):
+        scheduler.join(1)
+        assert scheduler.is_alive()
+    assert capsys.readouterr().err == "another process is changing the queue: try again in a moment\n"  # once
+
+
+def test_a_scheduler_outlives_a_full_disk(scheduler, runs, monkeypatch, capsys):
+    refused = []
+
+    def full(path, value):
+        refused.append(path)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_json", full)
+        end(runs[0])
+        scheduler.join(1)
+        assert scheduler.is_alive() and len(refused) > 1
+    assert capsys.readouterr().err.count("No space left on device") == 1
 
 
 def test_delete_takes_only_what_is_at_rest(queue, runs, started, schedulers, monkeypatch):

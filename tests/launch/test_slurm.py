@@ -3,9 +3,12 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -18,6 +21,7 @@ from alexnet_explorer.launch.queue import Queue
 from alexnet_explorer.runs import Run, RunError, list_runs, new_run
 from alexnet_explorer.studies.execute import Execution
 from alexnet_explorer.studies.study import parse
+from alexnet_explorer.training import loop
 from alexnet_explorer.training.loop import train
 
 from . import one_node_slurm
@@ -123,9 +127,7 @@ measure: {metric: test/top1_error}
     found = execution.run()
     assert found.finished and found.count("done") == 2 and max(seen) == 1
     assert cluster.entries() == []
-    for one in found.found:
-        status = one.begun.status() if one.begun else None
-        assert status is None or status.job
+    assert all(one.done.status().job for one in found.found)
 
 
 def test_a_controller_that_is_up_answers_and_one_that_is_not_there_does_not(node, monkeypatch, tmp_path):
@@ -239,6 +241,7 @@ def pretended(monkeypatch):
     monkeypatch.setattr(slurm, "jobs", lambda: jobs)
     monkeypatch.setattr(slurm, "submit", submit)
     monkeypatch.setattr(slurm, "cancel", jobs.pop)
+    monkeypatch.setattr(slurm, "unavailable", lambda: "")
     return jobs
 
 
@@ -334,6 +337,71 @@ def test_a_job_trains_only_the_run_that_names_it(start, monkeypatch):
     with pytest.raises(RunError, match="handed elsewhere"):
         slurm.TrainJob(str(run.path))()
     assert run.status().state == "queued"
+
+
+@pytest.fixture
+def job(start, monkeypatch):
+    """Job 7 and its run, whose training was broken off after 5 steps; and what Slurm is asked, to which `said` answers.
+
+    An answer is what squeue prints; None stands for silence.
+    """
+
+    def broken_off(run, at_signal):
+        run.write_status(replace(run.status(), state=at_signal, step=5))
+        return run.status()
+
+    def say(command):
+        asked.append(command)
+        if command[0] == "squeue" and (answer := said.pop(0)) is not None:
+            return answer
+        if command[0] == "squeue":
+            raise RunError("squeue does not answer")
+        return ""
+
+    asked, said = [], []
+    run = start()
+    run.write_status(replace(run.status(), job="7"))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(loop, "train", broken_off)
+    monkeypatch.setattr(slurm, "_say", say)
+    monkeypatch.setattr(slurm, "KILLED_SECONDS", 0.0)
+    monkeypatch.setattr(slurm, "ASK_AGAIN_SECONDS", 0.0)
+    handler = signal.getsignal(signal.SIGUSR2)
+    yield SimpleNamespace(run=run, train=slurm.TrainJob(str(run.path)), asked=asked, said=said)
+    signal.signal(signal.SIGUSR2, handler)
+
+
+@pytest.mark.parametrize("silences", [0, 2])
+def test_a_job_whose_machine_others_want_asks_for_another_one(job, silences):
+    job.said += [None] * silences + ["6|PENDING|Priority\n7|RUNNING|None\n"]
+    job.train()
+    assert (job.run.status().state, job.run.status().job) == ("queued", "7")
+    assert job.asked[-1] == ["scontrol", "requeue", "7"] and len(job.asked) == silences + 2
+
+
+@pytest.mark.parametrize("said", [["7|COMPLETING|None\n"], ["8|RUNNING|None\n"], [None, None, None]])
+def test_a_job_that_was_cancelled_does_not_come_back(job, said):
+    job.said += said
+    job.train()
+    assert job.run.status().state == "interrupted" and job.said == [] and job.asked[-1][0] == "squeue"
+
+
+def test_a_job_that_trains_nothing_in_its_time_does_not_come_back(job):
+    job.run.write_status(replace(job.run.status(), step=5))
+    job.said.append("7|RUNNING|None\n")
+    job.train()
+    assert job.run.status().state == "failed" and "more minutes" in job.run.status().message
+
+
+def test_a_slurm_that_is_silent_is_not_one_without_jobs(monkeypatch):
+    monkeypatch.setattr(slurm, "_say", lambda command: "7|PENDING|Resources\n\n")
+    assert slurm.jobs() == {"7": slurm.Job("PENDING", "Resources")}
+
+    def silent(command):
+        raise RunError("squeue does not answer")
+
+    monkeypatch.setattr(slurm, "_say", silent)
+    assert slurm.jobs() is None
 
 
 def test_runs_that_others_wrote_without_a_job_are_read(start):

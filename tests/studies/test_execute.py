@@ -1,5 +1,6 @@
 """A study is trained to its end, whatever interrupts it."""
 
+import itertools
 import json
 import os
 import re
@@ -55,6 +56,9 @@ class Immediate:
         self.held: list[Run] = []
 
     poll_seconds = 0
+
+    def wake(self):
+        pass
 
     def at_once(self):
         return 1
@@ -248,6 +252,74 @@ def test_after_a_power_cut_runs_that_the_queue_keeps_as_interrupted_go_on(execut
     queue.entries = lambda: [Entry(run, run.status(), 1) for run in cut.added if run.status().state == "interrupted"]
     found = execution(queue=queue).run()
     assert found.finished and queue.added[:2] == cut.added and len(queue.added) == 4
+
+
+def test_the_place_is_woken_at_each_look_as_its_scheduler_may_have_died(execution):
+    """Nobody starts the second run of the queue but who wakes it."""
+
+    class Asleep(Immediate):
+        def add(self, run):
+            self.added.append(run)
+            self.held.append(run)
+
+        def wake(self):
+            if self.held:
+                train(self.held.pop(0))
+            raise RunError("another process is changing the queue")
+
+    looks = []
+    made = execution(queue=Asleep(), report=looks.append, stopping=lambda: len(looks) > 20)
+    assert made.run().finished
+
+
+@pytest.mark.parametrize("name", ["entries", "room", "add"])
+def test_a_place_that_refuses_for_a_moment_is_asked_again(execution, monkeypatch, name):
+    """Five times in a row at most."""
+    queue, refused = Immediate(), []
+    made, answer = execution(queue=queue), getattr(queue, name)
+
+    def refuse(*arguments):
+        if len(refused) < most:
+            refused.append(name)
+            raise RunError("Slurm does not answer")
+        return answer(*arguments)
+
+    monkeypatch.setattr(queue, name, refuse)
+    most = 6
+    with pytest.raises(RunError, match="does not answer"):
+        made.run()
+    assert len(refused) == 6 and made.started.total() == 0 and queue.added == []
+    refused.clear()
+    most = 5
+    assert made.run().finished and len(queue.added) == len(list_runs(made.root, gallery=False)) == 4
+
+
+def test_a_place_may_refuse_time_and_again(execution, monkeypatch):
+    queue, answers = Immediate(), itertools.cycle([None] * 5 + [[]])
+
+    def entries():
+        if (answer := next(answers)) is None:
+            raise RunError("Slurm does not answer")
+        return answer
+
+    monkeypatch.setattr(queue, "entries", entries)
+    assert execution(queue=queue).run().finished
+
+
+def test_a_study_can_be_stopped_while_its_place_refuses(execution, monkeypatch):
+    queue = Immediate(spoil=lambda run: queue.held.append(run))
+    looks = []
+    made = execution(queue=queue, stopping=lambda: len(looks) > 1, report=looks.append)
+    monkeypatch.setattr(queue, "room", lambda ours: 1)
+
+    def silent():
+        if queue.added:
+            raise RunError("Slurm does not answer")
+        return []
+
+    monkeypatch.setattr(queue, "entries", silent)
+    made.run()
+    assert queue.stopped == queue.added and len(queue.added) == 1
 
 
 def test_a_run_that_dies_is_taken_up_once_and_then_left(execution):

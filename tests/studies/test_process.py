@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from filelock import FileLock
 
 from alexnet_explorer.launch import local
 from alexnet_explorer.runs import RunError
@@ -53,6 +54,20 @@ def test_another_process_of_the_same_number_is_not_it(sleeper, tmp_path):
     assert process.process_of("lrn", tmp_path) == 0
     for damage in ("", "[]", '{"pid": "x"}'):
         file.write_text(damage)
+        assert process.process_of("lrn", tmp_path) == 0
+
+
+def test_setting_the_clock_hides_no_study(sleeper, tmp_path, monkeypatch):
+    """It moves the start of every process, as the system reports it."""
+    process.begin("lrn", tmp_path)
+    started = process.process_started
+    monkeypatch.setattr(process, "process_started", lambda number: started(number) and started(number) + 5)
+    with FileLock(tmp_path / ".studies" / "lrn.lock"):  # which that process holds
+        assert process.process_of("lrn", tmp_path) == sleeper[0][0].pid
+        process.begin("lrn", tmp_path)
+        assert len(sleeper) == 1
+        process.end("lrn", tmp_path)
+        sleeper[0][0].wait(20)
         assert process.process_of("lrn", tmp_path) == 0
 
 

@@ -1,5 +1,8 @@
 """Where a study stands, told from runs that look trained."""
 
+import time
+from dataclasses import replace
+
 import pytest
 
 from alexnet_explorer import runs
@@ -88,6 +91,16 @@ def test_what_was_begun_is_gone_on_with(look, finished, ended):
     assert (found.counted[0].begun, found.counted[0].state, found.count("to do")) == (run, "under way", 3)
     done = finished(study.config(base, 1), ended(0.1), seconds=9)
     assert look(study).counted[0].done == done
+
+
+def test_a_run_at_work_comes_before_a_newer_one_at_rest(look, finished):
+    study = parse(STUDY.replace("sweep:", "notes: none\n# "))
+    first, second, third = (finished(study.config(study.arms()[0], 1), [], state="stopped") for _ in range(3))
+    newest = max(first, second, third, key=lambda run: run.id)
+    assert look(study).counted[0].begun == newest
+    other = second if newest == first else first
+    other.write_status(replace(other.status(), state="running", heartbeat=time.time(), **runs.this_process()))
+    assert look(study).counted[0].begun == other
 
 
 def test_runs_that_ship_count_where_there_are_no_own_and_cost_nothing(look, finished, ended, tmp_path, monkeypatch):
