@@ -65,7 +65,8 @@ def results_of(jobs: Sequence[Job], slot: str, button: str, at_once: float | Non
                 store.get(job.key, partial(job.compute, report))
             return True
 
-        about = repr([job.key for job in left])
+        # Of all, so that it stays the same piece of work while one after the other is done.
+        about = repr([job.key for job in jobs if job.seconds is not None])
         working.offer(
             slot,
             about,

@@ -1,6 +1,7 @@
 """The page Saliency: its modes, its settings, and the trust figures under a map."""
 
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from alexnet_explorer.catalogue import imported_folder
+from alexnet_explorer.inspection import trust
 from alexnet_explorer.inspection.methods import METHODS
 from alexnet_explorer.inspection.verdicts import ALL, FIGURES
 from alexnet_explorer.runs import GALLERY, Run
-from alexnet_explorer.ui import maps, networks, saliency_views, working
+from alexnet_explorer.ui import maps, networks, saliency_views, trust_views, working
 
 RELU, TANH = "alexnet-32-relu", "alexnet-32-tanh"
 QUICK = [key for key, method in METHODS.items() if not method.slow]
@@ -261,16 +263,34 @@ def test_a_map_is_checked_on_demand(visit, make_run):
     assert button(visitor, "Check this map")  # another map, of which nothing is known
 
 
-def test_a_check_can_be_stopped_and_what_was_found_is_kept(visit, make_run, monkeypatch):
+def test_a_check_can_be_stopped_and_what_was_found_is_kept(visit, monkeypatch):
+    found, reached, go_on, real = [], threading.Event(), threading.Event(), trust.trust
+
+    def measure(model, image, one, progress, figures, references):
+        if figures[0] not in trust_views.AT_ONCE:
+            if found:
+                reached.set()
+                assert go_on.wait(60)
+                progress(0.5)
+            found.append(figures[0])
+        return real(model, image, one, progress, figures, references)
+
     monkeypatch.setattr(working, "PATIENCE", 0)
+    monkeypatch.setattr(trust, "trust", measure)
+    networks.results.clear()  # of the server, where other visitors may have had this map checked
     visitor = visit("saliency", models=RELU, method="saliency")
     button(visitor, "Check this map").click().run()
-    work = next(one for name, one in working._works().items() if name == visitor.session_state["working_trust"])
+    work = working._works()[visitor.session_state["working_trust"]]
+    assert reached.wait(60)
     work.stop()
+    go_on.set()
     work.join(60)
     visitor.run()
     check_whole(visitor)
-    assert button(visitor, "Check this map") or not [info for info in visitor.info if "Stopped" in info.value]
+    assert [info.value for info in visitor.info] == ["Stopped\\."] and button(visitor, "Check this map")
+    readings = [text.value.strip("*") for text in visitor.main.markdown]
+    assert {key for key in ALL if FIGURES[key].title in readings} == {*trust_views.AT_ONCE, *found}
+    assert len(found) == 1
 
 
 def test_the_outline_goes_around_the_strongest_part(visit):
