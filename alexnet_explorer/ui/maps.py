@@ -62,7 +62,7 @@ def results_of(jobs: Sequence[Job], slot: str, button: str, at_once: float | Non
                     progress((number + share) / len(left), title)
 
                 report(0.0)
-                store.get(job.key, partial(job.compute, report))
+                store.get(job.key, partial(job.compute, report), waiting=partial(report, 0.0))
             return True
 
         # Of all, so that it stays the same piece of work while one after the other is done.

@@ -32,6 +32,7 @@ T = TypeVar("T")
 _SEEN: ContextVar[list[ModelEntry] | None] = ContextVar("seen", default=None)
 
 RESULT_BYTES = 256 * 2**20
+WAIT_SECONDS = 0.2  # between two looks of who waits for what another one computes
 MODEL_BYTES = 2**30  # four networks of 2012, as many as are shown side by side
 
 
@@ -216,14 +217,20 @@ class Results:
         with self._lock:
             return self._kept.get(key)
 
-    def get(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """The value kept under `key`, else computed and kept; who asks meanwhile waits for the same one."""
+    def get(self, key: Hashable, compute: Callable[[], T], waiting: Callable[[], None] | None = None) -> T:
+        """The value kept under `key`, else computed and kept; who asks meanwhile waits for the same one.
+
+        `waiting` is called now and then by who waits, and may raise to end that.
+        """
         with self._lock:
             if key in self._kept:
                 found: T = self._kept[key]
                 return found
             under_way = self._under_way.setdefault(key, threading.RLock())
-        with under_way:
+        while not under_way.acquire(timeout=WAIT_SECONDS if waiting else -1):
+            if waiting:
+                waiting()
+        try:
             with self._lock:
                 if key in self._kept:
                     found = self._kept[key]
@@ -235,6 +242,8 @@ class Results:
             finally:
                 with self._lock:
                     self._under_way.pop(key, None)
+        finally:
+            under_way.release()
         return value
 
 

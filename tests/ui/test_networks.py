@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from alexnet_explorer.catalogue import imported_folder
-from alexnet_explorer.runs import GALLERY, Run, create_run
+from alexnet_explorer.runs import GALLERY, Run, RunError, create_run
 from alexnet_explorer.ui import networks
 from alexnet_explorer.ui.networks import Results, bytes_of, size_of
 
@@ -73,6 +73,27 @@ def test_what_several_visitors_ask_for_at_once_is_computed_once():
         found = list(visitors.map(visit, range(4)))
     assert len(computed) == 1
     assert all(one is found[0] for one in found)
+
+
+def test_who_waits_for_another_one_can_give_up():
+    store, begun, go_on = Results(), threading.Event(), threading.Event()
+
+    def compute():
+        begun.set()
+        assert go_on.wait(20)
+        return 7
+
+    def give_up():
+        raise RunError("Stopped.")
+
+    other = threading.Thread(target=store.get, args=("key", compute))
+    other.start()
+    assert begun.wait(20)
+    with pytest.raises(RunError, match="Stopped"):
+        store.get("key", compute, waiting=give_up)
+    go_on.set()
+    other.join(20)
+    assert store.get("key", lambda: 8, waiting=give_up) == 7
 
 
 def test_a_network_counts_with_its_weights(tmp_path, monkeypatch):
