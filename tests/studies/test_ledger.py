@@ -62,6 +62,12 @@ def test_the_readme_tells_what_the_runs_that_ship_say():
         row = next(row for row in results.rows if row.name.endswith(f"(weights {weights}, input {scaling})"))
         assert row.estimate and row.estimate.n == 5 and row.verdict.word == verdict
         assert figures == [f"{value:.2f}" for value in (row.estimate.value, row.estimate.low, row.estimate.high)]
+    (bound,) = re.findall(
+        r"^\| modern \| 2012 \| not reached with ReLU \| below ([\d.]+) \| contradicted \|$", README, re.M
+    )
+    row = next(row for row in results.rows if row.name.endswith("(weights modern, input 2012)"))
+    assert row.estimate and row.estimate.n == 5 and row.verdict.word == "contradicted"
+    assert (row.estimate.value, row.estimate.low, f"{row.estimate.high:.2f}") == (None, 0, bound)
 
 
 def test_what_no_study_here_can_test_says_what_it_would_take():
